@@ -1,0 +1,29 @@
+"""BiFormer in PyTorch Lightning: the released model, its ablations, and the training around it.
+
+Importing the package registers the models with timm: ``timm.create_model("biformer_tiny")``.
+"""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from biformer_lit.attention import BiLevelRoutingAttention
+from biformer_lit.backbone import Backbone, BiFormer, LoadReport, convert_checkpoint, load_weights
+from biformer_lit.errors import BiFormerLitError, CheckpointError, ConfigError, DataError
+
+try:
+    __version__ = version("biformer_lit")
+except PackageNotFoundError:  # run from a checkout that was never installed
+    __version__ = "0+unknown"
+
+__all__ = [
+    "Backbone",
+    "BiFormer",
+    "BiFormerLitError",
+    "BiLevelRoutingAttention",
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "LoadReport",
+    "__version__",
+    "convert_checkpoint",
+    "load_weights",
+]

@@ -1,0 +1,65 @@
+"""What every attention pattern shares: projections, local context enhancement, and the contract."""
+
+from abc import ABC, abstractmethod
+from typing import Literal
+
+from torch import Tensor, nn
+
+from biformer_lit.errors import ConfigError
+
+
+class Attention(nn.Module, ABC):
+    """Multi-head attention over a feature map; a subclass decides which keys a query sees.
+
+    The query, key and value projection, the local context enhancement (LCE, a depthwise convolution added to
+    the attended values; ``lepe`` in the released code) and the output projection are written here once, so
+    that patterns compare like with like.
+
+    Args:
+        dim: Channels C.
+        heads: Number of heads; divides ``dim``.
+        lce: Kernel size of the LCE convolution, odd; 0 leaves it out.
+        lce_input: What LCE convolves: the ``value`` projection, as the paper says, or the module's ``input``,
+            as the released stage 4 does.
+        qkv_bias: Whether the query, key and value projection has a bias.
+
+    Raises:
+        ConfigError: If ``heads`` does not divide ``dim`` or ``lce`` is even or negative.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        *,
+        lce: int = 5,
+        lce_input: Literal["value", "input"] = "value",
+        qkv_bias: bool = True,
+    ) -> None:
+        super().__init__()
+        if heads < 1 or dim % heads:
+            raise ConfigError(f"{dim} channels do not divide into {heads} heads; change dims or head_dim")
+        if lce < 0 or (lce and lce % 2 == 0):
+            raise ConfigError(f"lce={lce} is not a kernel size; use 0 (off) or an odd number such as 5")
+        if lce_input not in ("value", "input"):
+            raise ConfigError(f"lce_input={lce_input!r} is unknown; use 'value' or 'input'")
+        self.dim = dim
+        self.heads = heads
+        self.lce_input = lce_input
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
+        self.lce = nn.Conv2d(dim, dim, lce, padding=lce // 2, groups=dim) if lce else None
+        self.proj = nn.Linear(dim, dim)
+
+    @abstractmethod
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Attended values (N, H, W, C) from queries, keys and values of that shape."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, H, W, C) of any height and width to a map of the same shape."""
+        q, k, v = self.qkv(x).chunk(3, dim=-1)
+        out = self.attend(q, k, v)
+        if self.lce is not None:
+            local = v if self.lce_input == "value" else x
+            out = out + self.lce(local.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        projected: Tensor = self.proj(out)
+        return projected

@@ -1,0 +1,8 @@
+"""BiFormer itself: blocks, the whole network, its timm variants and its checkpoints."""
+
+from biformer_lit.backbone.biformer import BiFormer
+from biformer_lit.backbone.config import Backbone
+from biformer_lit.backbone.variants import VARIANTS
+from biformer_lit.backbone.weights import LoadReport, convert_checkpoint, load_weights
+
+__all__ = ["VARIANTS", "Backbone", "BiFormer", "LoadReport", "convert_checkpoint", "load_weights"]

@@ -1,0 +1,65 @@
+"""The one entry to token-to-token attention inside routed regions, and the choice of the backend."""
+
+from typing import Literal, get_args
+
+from torch import Tensor
+
+from biformer_lit.errors import ConfigError
+from biformer_lit.ops.gather_sdpa import attend_gather_sdpa
+from biformer_lit.ops.masked_sdpa import attend_masked_sdpa
+from biformer_lit.ops.reference import attend_reference
+from biformer_lit.ops.regions import RegionGrid
+
+Backend = Literal["auto", "reference", "gather_sdpa", "masked_sdpa"]
+BACKENDS: tuple[str, ...] = get_args(Backend)
+
+_ATTEND = {
+    "reference": attend_reference,
+    "gather_sdpa": attend_gather_sdpa,
+    "masked_sdpa": attend_masked_sdpa,
+}
+
+# Dense attention computes 1 / share times the products that routing needs, but in one large call without a
+# gather. It won above a quarter (stage 3 of the released models) and lost below a tenth (stages 1 and 2).
+DENSE_SHARE = 0.2
+
+
+def choose_backend(grid: RegionGrid, topk: int) -> str:
+    """The backend that ``auto`` means for ``topk`` routed regions of this grid."""
+    return "masked_sdpa" if topk >= DENSE_SHARE * grid.count else "gather_sdpa"
+
+
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    index: Tensor,
+    grid: RegionGrid,
+    *,
+    heads: int,
+    scale: float,
+    backend: Backend = "auto",
+) -> Tensor:
+    """Attention of every token to the tokens of the regions its own region is routed to.
+
+    Args:
+        q: Queries (N, H, W, C).
+        k: Keys (N, H, W, C).
+        v: Values (N, H, W, C).
+        index: Routed regions (N, R, k), int64, as :func:`biformer_lit.ops.route` returns them.
+        grid: How the map is cut; says also whether overhanging tokens are masked.
+        heads: Number of heads; divides C.
+        scale: Factor on the dot products.
+        backend: ``reference`` (slow, the truth), ``gather_sdpa``, ``masked_sdpa``, or ``auto`` to choose the
+            faster of the latter two by the share of the map that is routed.
+
+    Returns:
+        Attended values (N, H, W, C).
+
+    Raises:
+        ConfigError: If the backend is unknown.
+    """
+    name = choose_backend(grid, index.shape[-1]) if backend == "auto" else backend
+    if name not in _ATTEND:
+        raise ConfigError(f"backend={backend!r} does not exist; choose one of {', '.join(BACKENDS)}")
+    return _ATTEND[name](q, k, v, index, grid, heads, scale)

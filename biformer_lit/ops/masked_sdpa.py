@@ -1,0 +1,39 @@
+"""Routed attention as dense attention under a region mask: best where the routed share is large."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from biformer_lit.ops.regions import RegionGrid, pad
+
+
+def region_mask(index: Tensor, grid: RegionGrid) -> Tensor:
+    """Which token sees which, from the routing index.
+
+    Args:
+        index: Region numbers (N, R, k).
+        grid: How the map is cut.
+
+    Returns:
+        Boolean mask (N, 1, H * W, H * W), True where the key's region is routed to the query's region.
+    """
+    n, regions, _ = index.shape
+    adjacency = torch.zeros(n, regions, regions, dtype=torch.bool, device=index.device)
+    adjacency = adjacency.scatter(2, index, torch.ones_like(index, dtype=torch.bool))
+    region = grid.region_of_token(index.device)
+    return adjacency[:, region][:, :, region].unsqueeze(1)
+
+
+def attend_masked_sdpa(
+    q: Tensor, k: Tensor, v: Tensor, index: Tensor, grid: RegionGrid, heads: int, scale: float
+) -> Tensor:
+    """Arguments and result as in :func:`biformer_lit.ops.attend`."""
+    height, width = grid.height, grid.width
+    if not grid.divisible and not grid.masked:  # the overhang takes part, so it has to exist
+        q, k, v = (pad(x, grid) for x in (q, k, v))
+        grid = grid.padded()
+    n, h, w, channels = q.shape
+    q, k, v = (x.reshape(n, h * w, heads, -1).transpose(1, 2) for x in (q, k, v))
+    mask = None if index.shape[2] == grid.count else region_mask(index, grid)
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
+    return out.transpose(1, 2).reshape(n, h, w, channels)[:, :height, :width]

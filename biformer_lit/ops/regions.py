@@ -1,0 +1,141 @@
+"""How a feature map is cut into regions, and the tensor moves between map and regions."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from biformer_lit.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class RegionGrid:
+    """A cut of an ``height x width`` map into equal regions, the last row and column possibly overhanging.
+
+    Attributes:
+        height: Rows of tokens of the map.
+        width: Columns of tokens of the map.
+        region_height: Rows of tokens of one region.
+        region_width: Columns of tokens of one region.
+        masked: Whether overhanging (padded) tokens are masked out of every softmax. The released code leaves
+            them in; our default takes them out.
+    """
+
+    height: int
+    width: int
+    region_height: int
+    region_width: int
+    masked: bool = True
+
+    @classmethod
+    def from_regions(
+        cls, height: int, width: int, regions: tuple[int, int], *, floor: bool = False, masked: bool = True
+    ) -> "RegionGrid":
+        """The grid with at most ``regions`` (rows, columns) of regions.
+
+        A region has ``ceil(size / regions)`` tokens per side, so that no more than ``regions`` of them cover
+        the map; an 8x8 map cut by 7 has 4x4 regions of 2x2 tokens, none of them empty.
+
+        Args:
+            height: Rows of tokens of the map.
+            width: Columns of tokens of the map.
+            regions: S, the number of regions per side, as (rows, columns).
+            floor: Use ``size // regions`` tokens per side instead, which makes *more* regions than asked for
+                where the map does not divide. Only the released channels-first code does so.
+            masked: See the class.
+
+        Raises:
+            ConfigError: If there are more regions than tokens along a side.
+        """
+        for name, size, count in (("rows", height, regions[0]), ("columns", width, regions[1])):
+            if count > size:
+                raise ConfigError(
+                    f"regions={count} is more than the {size} {name} of its {height}x{width} map; "
+                    f"set regions to at most {size} for this stage, or enlarge the input image"
+                )
+        rounding = 0 if floor else 1
+        return cls(
+            height,
+            width,
+            (height + rounding * (regions[0] - 1)) // regions[0],
+            (width + rounding * (regions[1] - 1)) // regions[1],
+            masked,
+        )
+
+    @property
+    def rows(self) -> int:
+        """Regions along the height."""
+        return -(-self.height // self.region_height)
+
+    @property
+    def columns(self) -> int:
+        """Regions along the width."""
+        return -(-self.width // self.region_width)
+
+    @property
+    def count(self) -> int:
+        """Number of regions, R."""
+        return self.rows * self.columns
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of one region, t, padding included."""
+        return self.region_height * self.region_width
+
+    @property
+    def padding(self) -> tuple[int, int]:
+        """Tokens by which the last region overhangs: (bottom, right)."""
+        return (
+            self.rows * self.region_height - self.height,
+            self.columns * self.region_width - self.width,
+        )
+
+    @property
+    def divisible(self) -> bool:
+        """Whether the regions cover the map without overhang."""
+        return self.padding == (0, 0)
+
+    def padded(self) -> "RegionGrid":
+        """The grid of the map after :func:`pad`, which divides."""
+        bottom, right = self.padding
+        return RegionGrid(
+            self.height + bottom, self.width + right, self.region_height, self.region_width, self.masked
+        )
+
+    def region_of_token(self, device: torch.device) -> Tensor:
+        """Number of the region of every token of the map in raster order, shape (height * width,)."""
+        row = torch.arange(self.height, device=device) // self.region_height
+        column = torch.arange(self.width, device=device) // self.region_width
+        return (row[:, None] * self.columns + column[None, :]).flatten()
+
+    def valid_tokens(self, device: torch.device) -> Tensor | None:
+        """Which tokens of each region are real, shape (R, t), or None where all count."""
+        if self.divisible or not self.masked:
+            return None
+        real = torch.ones(1, self.height, self.width, 1, dtype=torch.bool, device=device)
+        return partition(real, self)[0, :, :, 0]
+
+
+def pad(x: Tensor, grid: RegionGrid) -> Tensor:
+    """Zero-pad a map (N, H, W, C) at the bottom and the right to whole regions."""
+    if grid.divisible:
+        return x
+    bottom, right = grid.padding
+    return F.pad(x, (0, 0, 0, right, 0, bottom))
+
+
+def partition(x: Tensor, grid: RegionGrid) -> Tensor:
+    """Map (N, H, W, C) to regions (N, R, t, C); what overhangs is zero."""
+    x = pad(x, grid)
+    n, _, _, c = x.shape
+    x = x.view(n, grid.rows, grid.region_height, grid.columns, grid.region_width, c)
+    return x.transpose(2, 3).reshape(n, grid.count, grid.tokens, c)
+
+
+def merge(x: Tensor, grid: RegionGrid) -> Tensor:
+    """Regions (N, R, t, C) back to the map (N, H, W, C); the inverse of :func:`partition`."""
+    n, _, _, c = x.shape
+    x = x.view(n, grid.rows, grid.columns, grid.region_height, grid.region_width, c).transpose(2, 3)
+    x = x.reshape(n, grid.rows * grid.region_height, grid.columns * grid.region_width, c)
+    return x[:, : grid.height, : grid.width]
