@@ -1,5 +1,6 @@
 """BiFormer: stages of routed attention under timm's model contract."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any, Literal, TypeAlias
@@ -14,6 +15,8 @@ from biformer_lit.backbone.blocks import Block, Stage, Stem, build_downsample, b
 from biformer_lit.backbone.weights import check_fits, is_released, rename_released
 from biformer_lit.errors import CheckpointError, ConfigError
 from biformer_lit.ops import Backend
+
+logger = logging.getLogger(__name__)
 
 Pattern: TypeAlias = Literal["bra", "full"]
 
@@ -102,6 +105,8 @@ class BiFormer(nn.Module):
                 return FullAttention(
                     dim, heads, lce=lces[stage], lce_input=full_lce_input, qkv_bias=full_qkv_bias
                 )
+            if patterns[stage] != "bra":
+                raise ConfigError(f"attention={patterns[stage]!r} is unknown; choose bra or full")
             return BiLevelRoutingAttention(
                 dim,
                 _heads(dim, head_dim),
@@ -119,7 +124,7 @@ class BiFormer(nn.Module):
         self.patchify = stem == "patch"
         self.stem_stride = stem_stride
         self.stem = build_stem(stem, in_chans, dims[0], stem_stride)
-        drop_path = torch.linspace(0, drop_path_rate, sum(depths)).tolist()
+        drop_path = torch.linspace(0, drop_path_rate, sum(depths), device="cpu").tolist()
         first_block = [0, *accumulate(depths)]
         stages = []
         for i, depth in enumerate(depths):
@@ -252,6 +257,12 @@ class BiFormer(nn.Module):
             CheckpointError: If ``strict`` and keys are missing, left over or of another shape.
         """
         if is_released(state_dict):
+            # timm.create_model(checkpoint_path=...) ends here, having chosen the averaged weights where a file
+            # has both, without a way for us to know; so the difference is said instead
+            logger.warning(
+                "weights under released BiFormer names: timm's checkpoint_path takes model_ema where a file has "
+                "it, but the released figures are the raw weights', which biformer_lit.load_weights takes"
+            )
             state_dict = rename_released(state_dict)
         if strict and (problem := check_fits(self, state_dict)):
             raise CheckpointError(

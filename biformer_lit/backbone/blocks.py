@@ -33,7 +33,7 @@ def build_stem(kind: Stem, in_chans: int, dim: int, stride: int) -> nn.Sequentia
         return nn.Sequential(OrderedDict(conv=conv, norm=nn.BatchNorm2d(dim)))
     if kind != "overlap":
         raise ConfigError(f"stem={kind!r} is unknown; use 'overlap' or 'patch'")
-    first, second = (min(stride, 2), max(stride // 2, 1))
+    first, second = {4: (2, 2), 2: (1, 2), 1: (1, 1)}[stride]
     return nn.Sequential(
         OrderedDict(
             conv1=nn.Conv2d(in_chans, dim // 2, kernel_size=3, stride=first, padding=1),

@@ -3,6 +3,7 @@
 import logging
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,7 +168,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
-        contents = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # about pickle protocols: a file of another kind is an error below
+            warnings.simplefilter("ignore", UserWarning)
+            contents = torch.load(path, map_location="cpu", weights_only=True)
     except SafetensorError as error:
         raise CheckpointError(
             f"{path}: not a readable safetensors file ({error}); fetch or save it again"

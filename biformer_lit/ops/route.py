@@ -1,5 +1,7 @@
 """Region-to-region routing: which k regions each region reads."""
 
+from contextlib import nullcontext
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -45,7 +47,8 @@ def route(q: Tensor, k: Tensor, grid: RegionGrid, topk: int) -> Tensor:
         Region numbers (N, R, min(topk, R)), int64, most affine first.
     """
     dtype = torch.promote_types(q.dtype, torch.float32)
-    with torch.autocast(q.device.type, enabled=False):
+    # a meta tensor (profiling) knows no autocast
+    with nullcontext() if q.is_meta else torch.autocast(q.device.type, enabled=False):
         query = pool_regions(q.to(dtype), grid)
         key = pool_regions(k.to(dtype), grid)
         affinity = query @ key.transpose(-2, -1)

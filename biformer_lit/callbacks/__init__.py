@@ -1,0 +1,9 @@
+"""What watches a run: averaged weights, pictures, speed, predictions."""
+
+from biformer_lit.callbacks.confusion import ConfusionMatrix
+from biformer_lit.callbacks.ema import EMA
+from biformer_lit.callbacks.images import InputImages
+from biformer_lit.callbacks.predictions import PredictionWriter
+from biformer_lit.callbacks.throughput import Throughput
+
+__all__ = ["EMA", "ConfusionMatrix", "InputImages", "PredictionWriter", "Throughput"]

@@ -1,0 +1,83 @@
+"""Which classes are taken for which."""
+
+from typing import Any
+
+import matplotlib as mpl
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from matplotlib.figure import Figure
+from torch import Tensor
+from torchmetrics.classification import MulticlassConfusionMatrix
+
+_MOST_NAMED = 30  # beyond this the names of the classes no longer fit beside the matrix
+
+
+class ConfusionMatrix(Callback):
+    """Draws the confusion matrix of each validation in TensorBoard, rows normalised to the true class."""
+
+    def __init__(self) -> None:
+        self.matrix: MulticlassConfusionMatrix | None = None
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start a fresh count on the run's device."""
+        classes = int(pl_module.num_classes)  # type: ignore[arg-type]
+        self.matrix = (
+            MulticlassConfusionMatrix(classes, normalize="true").to(pl_module.device) if classes > 1 else None
+        )
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Count a batch."""
+        if self.matrix is not None:
+            self.matrix.update(outputs["prediction"], outputs["label"])
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw what was counted, on all ranks together."""
+        if self.matrix is None or trainer.sanity_checking or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        shares = self.matrix.compute()
+        if not trainer.is_global_zero:
+            return
+        figure = draw_confusion(shares, list(getattr(pl_module, "class_names", [])))
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_figure("val/confusion", figure, trainer.global_step, close=True)
+
+
+def draw_confusion(shares: Tensor, names: list[str]) -> Figure:
+    """A figure of a confusion matrix.
+
+    Args:
+        shares: Share of each true class (row) predicted as each class (column), shape (C, C).
+        names: Class names; left out where there are too many to read.
+    """
+    classes = len(shares)
+    named = len(names) == classes <= _MOST_NAMED
+    side = min(4 + 0.35 * classes, 12)
+    figure = Figure(
+        figsize=(side, side), layout="constrained"
+    )  # no pyplot: nothing global, no display needed
+    axes = figure.subplots()
+    image = axes.imshow(shares.cpu(), cmap="Blues", vmin=0, vmax=1)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    if named:
+        axes.set_xticks(range(classes), names, rotation=90)
+        axes.set_yticks(range(classes), names)
+    if classes <= 15:
+        dark = mpl.color_sequences["tab10"][0]
+        for row in range(classes):
+            for column in range(classes):
+                share = float(shares[row, column])
+                if share >= 0.005:
+                    colour = "white" if share > 0.5 else dark
+                    axes.text(column, row, f"{share:.2f}", ha="center", va="center", color=colour, fontsize=8)
+    figure.colorbar(image, ax=axes, shrink=0.7, label="share of the true class")
+    return figure

@@ -1,0 +1,38 @@
+"""A look at what the network is fed."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from torchvision.utils import make_grid
+
+
+class InputImages(Callback):
+    """Draws the first training batch of every few epochs in TensorBoard, augmented and mixed as trained on.
+
+    Args:
+        count: Images in the grid.
+        every_n_epochs: How often.
+    """
+
+    def __init__(self, count: int = 32, every_n_epochs: int = 10) -> None:
+        self.count = count
+        self.every_n_epochs = every_n_epochs
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Draw the batch if it is the first of its turn."""
+        if batch_idx or trainer.current_epoch % self.every_n_epochs or not trainer.is_global_zero:
+            return
+        images = batch["image"][: self.count].detach().float().cpu()
+        data = getattr(trainer, "datamodule", None)
+        mean, std = (
+            torch.tensor(getattr(data, name, default)) for name, default in (("mean", 0.0), ("std", 1.0))
+        )
+        images = (images * std.view(1, -1, 1, 1) + mean.view(1, -1, 1, 1)).clamp(0, 1)
+        grid = make_grid(images, nrow=8, padding=1)
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_image("train/images", grid, trainer.global_step)

@@ -1,0 +1,232 @@
+"""The command line: LightningCLI for training and evaluation, and two commands of our own."""
+
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+import yaml
+from jsonargparse import ArgumentParser, auto_cli
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import TensorBoardLogger
+
+import biformer_lit
+from biformer_lit.backbone.weights import convert_checkpoint, read_checkpoint
+from biformer_lit.callbacks import ConfusionMatrix, InputImages, PredictionWriter, Throughput
+from biformer_lit.data import HFDataModule
+from biformer_lit.errors import BiFormerLitError, ConfigError
+from biformer_lit.messages import one_line
+from biformer_lit.profiling import profile
+from biformer_lit.recipes import find_config
+from biformer_lit.report import print_results
+from biformer_lit.tasks import BiFormerTask
+from biformer_lit.tasks.checkpoint import check_is_task
+
+
+def _fail(message: str) -> NoReturn:
+    sys.stderr.write(f"error: {message}\n")
+    raise SystemExit(2)
+
+
+class OneLineErrors:
+    """Parser mix-in: a bad argument or config gives one line and exit status 2, without usage and traceback."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Print the message as one line and leave."""
+        _fail(one_line(message))
+
+
+class TrainingParser(OneLineErrors, LightningArgumentParser):
+    """LightningCLI's parser with errors for people."""
+
+
+class CommandParser(OneLineErrors, ArgumentParser):
+    """Parser of our own commands with errors for people."""
+
+
+class SaveConfig(SaveConfigCallback):
+    """Also shows the resolved config as text in TensorBoard."""
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Log the config; called on rank 0 only."""
+        text = self.parser.dump(self.config, skip_unset=False)
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                indented = "\n".join(f"    {line}" for line in text.splitlines())
+                logger.experiment.add_text("config", indented, 0)
+
+
+class BiFormerCLI(LightningCLI):
+    """LightningCLI over our tasks and data modules.
+
+    Everything that watches a run (learning rate, images/s, input images, confusion matrix) is added here, so
+    that a config that lists callbacks of its own does not lose them; ``--monitoring false`` leaves them out.
+    """
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Arguments of our own, beside LightningCLI's."""
+        parser.add_argument(
+            "--monitoring",
+            type=bool,
+            default=True,
+            help="Log learning rate, images/s, input images and a confusion matrix to TensorBoard.",
+        )
+        parser.add_lightning_class_args(PredictionWriter, "predictions")
+
+    def _parse_ckpt_path(self) -> None:
+        """Let a checkpoint bring its settings along, as LightningCLI does, but say which it overrides."""
+        section = self.config.get(self.config.get("subcommand") or "", {})
+        path = section.get("ckpt_path")
+        if not path or path in ("last", "best", "hpc", "registry"):
+            return
+        contents = read_checkpoint(path)
+        check_is_task(contents, path)
+        typed = _flat(section.get("model").as_dict() if section.get("model") else {})
+        super()._parse_ckpt_path()
+        used = _flat(self.config[self.config.subcommand].model.as_dict())
+        overridden = [
+            f"{key}: {value!r} gives way to {used[key]!r}"
+            for key, value in typed.items()
+            if key in used and value is not None and used[key] != value
+        ]
+        if overridden:
+            warnings.warn(
+                f"--ckpt_path brings the settings of its own run: {'; '.join(overridden)}. To use its weights with "
+                "other settings, set model.init_args.weights instead",
+                stacklevel=2,
+            )
+
+    def instantiate_classes(self) -> None:
+        """Build what the config names; our own errors come out as themselves.
+
+        The parser takes an error in a constructor for a failed attempt at a type, and wraps it in its own.
+        """
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            raise _own_error(error) from error
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """The trainer, with what watches a run."""
+        try:
+            trainer = super().instantiate_trainer(**kwargs)
+        except (MisconfigurationException, TypeError, ValueError) as error:
+            raise ConfigError(f"trainer: {error}") from error
+        if self.config[self.subcommand].monitoring and trainer.loggers:
+            kinds = (LearningRateMonitor, Throughput, InputImages, ConfusionMatrix)
+            present = {type(callback) for callback in trainer.callbacks}  # type: ignore[attr-defined]
+            watchers = [kind() for kind in kinds if kind not in present]
+            trainer.callbacks[:0] = watchers  # type: ignore[attr-defined]  # checkpoints stay last
+        return trainer
+
+    def after_fit(self) -> None:
+        """A table of the results, and where to look."""
+        print_results(self.trainer, self.model)
+
+
+def _own_error(error: BaseException) -> BaseException:
+    """The error of ours that ``error`` was raised from, or ``error`` itself."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, BiFormerLitError):
+        cause = cause.__cause__ or cause.__context__
+    return cause or error
+
+
+def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested settings as dotted names, without the class paths' scaffolding."""
+    if not isinstance(settings, dict):
+        return {prefix: settings}
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        name = prefix if key in ("init_args", "dict_kwargs") else f"{prefix}.{key}".strip(".")
+        flat.update(_flat(value, name))
+    return flat
+
+
+def convert(src: str, dst: str, copy: str | None = None) -> None:
+    """Rewrite a checkpoint as safetensors under this package's parameter names.
+
+    Args:
+        src: A released checkpoint of either layout, one of ours, or a state dict.
+        dst: The .safetensors file to make; never overwritten.
+        copy: raw or ema, where the file holds both; by default those that the file's figures belong to.
+    """
+    print(f"{dst}: {convert_checkpoint(src, dst, copy=copy)}")  # type: ignore[arg-type]
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"profile": profile, "convert": convert}
+
+_DESCRIPTION = """BiFormer: train, evaluate, take apart.
+
+Two more commands have a --help of their own: "profile" prints parameters, multiply-adds, speed and memory of a
+model; "convert" rewrites a checkpoint as safetensors. --config takes files, several of them, and recipes by name."""
+
+
+def main(args: list[str] | dict[str, Any] | None = None) -> LightningCLI | None:
+    """Run a command, as ``python -m biformer_lit`` does.
+
+    Args:
+        args: The command line without the program's name, or a config as a dict, or None for ``sys.argv``.
+
+    Returns:
+        The CLI with its ``trainer``, ``model`` and ``datamodule``, or None for commands that train nothing.
+
+    Raises:
+        BiFormerLitError: On bad input that the parser cannot see.
+        SystemExit: On a bad command line, with status 2.
+    """
+    given = sys.argv[1:] if args is None else args
+    if isinstance(given, list):
+        if given and given[0] in COMMANDS:
+            command = COMMANDS[given[0]]
+            auto_cli(command, args=given[1:], parser_class=CommandParser, prog=f"biformer_lit {given[0]}")
+            return None
+        given = _with_recipes(given)
+    torch.set_float32_matmul_precision("high")
+    # recipe names were put in for it, so the list differs from sys.argv on purpose
+    warnings.filterwarnings(
+        "ignore", message="LightningCLI's args parameter is intended to run from within Python"
+    )
+    return BiFormerCLI(
+        BiFormerTask,
+        HFDataModule,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        auto_configure_optimizers=False,
+        seed_everything_default=0,
+        save_config_callback=SaveConfig,
+        save_config_kwargs={"overwrite": True},  # a resumed run writes into its own folder
+        parser_class=TrainingParser,
+        parser_kwargs={
+            "prog": "biformer_lit",
+            "description": _DESCRIPTION,
+            "version": biformer_lit.__version__,
+        },
+        args=given,
+    )
+
+
+def run() -> None:
+    """Entry point of the command line: errors of the user's making are one line and exit status 2."""
+    try:
+        main()
+    except (BiFormerLitError, MisconfigurationException, FileNotFoundError, yaml.YAMLError) as error:
+        _fail(one_line(str(error)))
+
+
+def _with_recipes(args: list[str]) -> list[str]:
+    """Recipe names after ``--config`` replaced by their paths."""
+    result: list[str] = []
+    for i, arg in enumerate(args):
+        if i and args[i - 1] in ("--config", "-c"):
+            result.append(find_config(arg))
+        elif arg.startswith("--config="):
+            result.append(f"--config={find_config(arg.partition('=')[2])}")
+        else:
+            result.append(arg)
+    return result

@@ -1,0 +1,54 @@
+"""Parser messages rewritten for people: one line with the field, what was wrong and what is allowed."""
+
+import re
+
+_FIELD = re.compile(r"""(?:Parser key|Key|key) ["']([\w.\-]+)["']""")
+_VALUE = re.compile(r"(?:Given value|Got value): (.*?)\s*$", re.MULTILINE)
+_NESTED_VALUE = re.compile(r"NestedArg\(key='([^']*)', val=(.*)\)")
+_SUBTYPES = re.compile(r"Subtypes: (\[.*\])")
+_EXPECTED = re.compile(r"Expected (?:a |an )?(.*?)(?:\. Got value|: |$)", re.MULTILINE)
+_SOURCE = re.compile(r"^Problem (?:in|with) .*?config.*?: *", re.IGNORECASE)
+_MOST = 500
+
+
+def one_line(message: str) -> str:
+    """The gist of a parser's message of any length, on one line.
+
+    jsonargparse reports every attempt at every member of a union on a line of its own; what a person needs is
+    the field, the value, and what would have been accepted.
+    """
+    fields = _FIELD.findall(message)
+    values = _VALUE.findall(message)
+    if not fields or not values:
+        return _shorten(_hint(" ".join(message.split())))
+    field, value = fields[-1], values[-1]
+    nested = _NESTED_VALUE.match(value)
+    if nested:
+        value = nested[2].strip("'\"")
+        field = nested[1] if field not in nested[1] else field
+    if "dot import path" in message:
+        return _shorten(f"{field}: {value!r} is not a class that can be found; give its name or import path")
+    subtypes = _SUBTYPES.search(message)
+    expected = subtypes[1][1:-1] if subtypes else _EXPECTED.findall(message)[-1]
+    return _shorten(f"{field}: {value!r} is not allowed; expected {_readable(expected)}")
+
+
+def _readable(types: str) -> str:
+    """Python's spelling of types as a person would write the choices."""
+    types = re.sub(r"<class '(?:[\w]+\.)*(\w+)'>", r"\1", types)
+    types = types.replace("typing.", "").replace("NoneType", "null")
+    types = re.sub(r"Literal\[([^\]]*)\]", r"\1", types)
+    types = re.sub(r"Union\[([^\[\]]*)\]", lambda match: match[1].replace(", ", " | "), types)
+    return types.replace("list[", "a list of [")
+
+
+def _hint(text: str) -> str:
+    if "unrecognized arguments" in text or "does not accept" in text.lower():
+        return f"{text}; --help lists the arguments"
+    if "arguments are required: fit.data, fit.model" in text:
+        return "nothing to train was given: add --config FILE (lightning_cli.yaml is the quickstart)"
+    return text
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _MOST else text[: _MOST - 3] + "..."

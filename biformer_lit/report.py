@@ -1,0 +1,34 @@
+"""The end of a training run: its results as a table, and where to look at it."""
+
+from pathlib import Path
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from rich.console import Console
+from rich.table import Table
+
+from biformer_lit.tasks import BiFormerTask
+
+
+def print_results(trainer: Trainer, task: BiFormerTask) -> None:
+    """Print the last epoch's metrics, the best value of the monitored one, and the paths."""
+    if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        return
+    table = Table(title=f"{type(task).__name__}, {trainer.current_epoch} epochs, {trainer.global_step} steps")
+    table.add_column("metric")
+    table.add_column("last", justify="right")
+    table.add_column("best", justify="right")
+    checkpoint = next((c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)), None)
+    for name, value in sorted(trainer.callback_metrics.items()):
+        best = ""
+        if checkpoint is not None and checkpoint.monitor == name and checkpoint.best_model_score is not None:
+            best = f"{float(checkpoint.best_model_score):.4f}"
+        table.add_row(name, f"{float(value):.4f}", best)
+    console = Console()
+    console.print(table)
+    if checkpoint is not None and checkpoint.best_model_path:
+        console.print(f"best checkpoint: {Path(checkpoint.best_model_path)}", soft_wrap=True, highlight=False)
+    if trainer.log_dir:
+        console.print(
+            f"look at the run: tensorboard --logdir {trainer.log_dir}", soft_wrap=True, highlight=False
+        )

@@ -1,0 +1,184 @@
+"""The task that all tasks are made from: network, weights, optimiser, seeds, compilation."""
+
+import inspect
+import logging
+from abc import ABC, abstractmethod
+from dataclasses import asdict, is_dataclass
+from typing import Any, ClassVar, Literal
+
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import nn
+
+from biformer_lit.backbone import Backbone, load_weights
+from biformer_lit.errors import ConfigError
+from biformer_lit.seeding import base_seed, derive_seed, local_seed, seed_all
+from biformer_lit.tasks.optim import Optimization
+
+logger = logging.getLogger(__name__)
+
+
+class BiFormerTask(LightningModule, ABC):
+    """Template of a task; a subclass builds its network and writes its steps.
+
+    The network is built in ``configure_model``, after the data module knows its classes, and always from the
+    seed alone, so that neither the data nor the order of construction changes the initial weights.
+
+    Args:
+        backbone: The variant and what is to differ from it.
+        num_classes: Number of classes; None takes the data set's.
+        weights: File of weights to start from or to evaluate: a released checkpoint of either layout, one of
+            ours, or safetensors. A head for another number of classes stays fresh, and a warning says so.
+            Unlike ``--ckpt_path``, which resumes a run and brings that run's settings along, this changes
+            the weights and nothing else.
+        weights_copy: Which weights where the file holds both: raw or ema. None takes those that the file's
+            figures belong to: raw in released checkpoints, ema in ours.
+        optim: The optimiser and its schedule.
+        compile: Compile the network, in place (checkpoint keys stay as they are). True compiles the whole
+            graph and fails where it cannot; a dict goes to ``torch.compile``.
+        grad_checkpointing: Recompute each block in the backward pass instead of keeping its activations.
+
+    Raises:
+        ConfigError: On a setting that cannot work.
+    """
+
+    monitor: ClassVar[str]
+    mode: ClassVar[Literal["min", "max"]]
+    net: nn.Module
+
+    def __init__(
+        self,
+        backbone: Backbone = Backbone(),  # noqa: B008 (frozen)
+        num_classes: int | None = None,
+        weights: str | None = None,
+        weights_copy: Literal["raw", "ema"] | None = None,
+        optim: Optimization = Optimization(),  # noqa: B008 (frozen)
+        compile: bool | dict[str, Any] = False,  # noqa: A002 (the name users know from torch)
+        grad_checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        if num_classes is not None and num_classes < 1:
+            raise ConfigError(f"num_classes={num_classes} must be at least 1, or null to take the data set's")
+        self.backbone = backbone
+        self.num_classes = num_classes
+        self.weights = weights
+        self.weights_copy = weights_copy
+        self.optim = optim
+        self.compile_options: bool | dict[str, Any] = compile
+        self.grad_checkpointing = grad_checkpointing
+        self.class_names: list[str] = []
+
+    @abstractmethod
+    def build_net(self, num_classes: int) -> nn.Module:
+        """The network for this number of classes."""
+
+    def build_metrics(self, num_classes: int) -> None:  # noqa: B027 (a task may have none)
+        """Make the metrics; called once, after the network is built."""
+
+    def save_settings(self) -> None:
+        """Keep the constructor's arguments as plain data, so that checkpoints hold no code; call it last."""
+        self.save_hyperparameters(frame=inspect.currentframe().f_back)  # type: ignore[union-attr]
+        for key, value in self.hparams.items():
+            if is_dataclass(value) and not isinstance(value, type):
+                self.hparams[key] = asdict(value)
+        self.hparams.setdefault("_class_path", f"{type(self).__module__}.{type(self).__qualname__}")
+
+    # -- building ----------------------------------------------------------------------------------------
+
+    def configure_model(self) -> None:
+        """Build the network once, when the number of classes is known.
+
+        Raises:
+            ConfigError: If the number of classes is unknown or contradicts the data set.
+            CheckpointError: If ``weights`` does not fit.
+        """
+        if "net" in self._modules:
+            return
+        self._take_classes_from_data()
+        if self.num_classes is None:
+            raise ConfigError(
+                "num_classes is unknown: set model.init_args.num_classes, or give a data module"
+            )
+        with local_seed(base_seed(), "initial weights"):
+            self.net = self.build_net(self.num_classes)
+        self.build_metrics(self.num_classes)
+        if self.weights is not None:
+            load_weights(self.net, self.weights, copy=self.weights_copy)
+        if self.grad_checkpointing:
+            self.net.set_grad_checkpointing()  # type: ignore[operator]
+        if self.compile_options:
+            options = {"fullgraph": True} if self.compile_options is True else self.compile_options
+            self.net.compile(**options)
+
+    def _take_classes_from_data(self) -> None:
+        data = getattr(self._trainer, "datamodule", None) if self._trainer is not None else None
+        try:
+            found = getattr(data, "num_classes", None)
+        except (
+            ConfigError
+        ):  # images without labels can still be predicted, with the classes of the checkpoint
+            if self.num_classes is None:
+                raise
+            found = None
+        if found is None:
+            return
+        if self.num_classes is None:
+            self.num_classes = found
+            self.hparams["num_classes"] = found  # so that the checkpoint can be loaded without the data
+        elif self.num_classes != found:
+            raise ConfigError(
+                f"num_classes={self.num_classes}, but the data set has {found} classes; "
+                "leave model.init_args.num_classes out"
+            )
+        self.class_names = list(getattr(data, "class_names", []))
+
+    # -- training ----------------------------------------------------------------------------------------
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Seed DropPath, dropout and mixing by where we are: resumed runs and ranks draw what they should."""
+        seed_all(derive_seed(base_seed(), "batch", self.current_epoch, batch_idx, self.global_rank))
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW or SGD over timm's parameter groups, with warm-up and cosine at every step.
+
+        Raises:
+            ConfigError: If the length of the run is unknown.
+        """
+        total = self.trainer.estimated_stepping_batches
+        batches = self.trainer.num_training_batches
+        if total == float("inf") or total < 0:
+            raise ConfigError("the length of the run is unknown: set trainer.max_epochs or trainer.max_steps")
+        if batches == float("inf") and self.optim.warmup_epochs:
+            raise ConfigError(
+                "optim.warmup_epochs needs an epoch of known length: set trainer.limit_train_batches to a number "
+                "of batches, or optim.warmup_epochs to 0"
+            )
+        steps_per_epoch = batches / self.trainer.accumulate_grad_batches
+        warmup = round(self.optim.warmup_epochs * steps_per_epoch) if self.optim.warmup_epochs else 0
+        lr = self.optim.scaled_lr(self._global_batch())
+        optimizer = self.optim.build(self.net, lr)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": self.optim.schedule(optimizer, lr, int(total), warmup),
+        }  # type: ignore[return-value]
+
+    def _global_batch(self) -> int:
+        data = getattr(self.trainer, "datamodule", None)
+        per_process = getattr(data, "batch_size", None)
+        if per_process is None:
+            if self.optim.lr_batch:
+                raise ConfigError(
+                    "optim.lr_batch scales lr by the batch, which only a data module tells; set it to 0"
+                )
+            return 1
+        return int(per_process * self.trainer.world_size * self.trainer.accumulate_grad_batches)
+
+    # -- checkpoints -------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the class names with the weights."""
+        checkpoint["class_names"] = self.class_names
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore the class names, unless the data set has just given its own."""
+        self.class_names = self.class_names or list(checkpoint.get("class_names", []))

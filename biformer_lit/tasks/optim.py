@@ -1,0 +1,125 @@
+"""The optimiser and its schedule, from a name and numbers.
+
+A name and numbers rather than a class path, because a class path given in one config file keeps the
+arguments of the class it replaces from another, and two cells of an ablation would differ in secret.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from timm.optim import param_groups_layer_decay, param_groups_weight_decay
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from biformer_lit.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """How the weights are updated. The defaults are the released ImageNet recipe.
+
+    Args:
+        name: adamw, or sgd with Nesterov momentum 0.9.
+        lr: Learning rate at a global batch of lr_batch images.
+        lr_batch: The batch that lr is meant for: the rate used is lr * global batch / lr_batch, where the
+            global batch is batch_size * processes * accumulate_grad_batches. 0 uses lr as it stands.
+        weight_decay: Weight decay; biases and normalisation have none.
+        betas: AdamW's decay rates of the two moments.
+        layer_decay: Factor on the learning rate from each layer to the one before it; 1 for none.
+        warmup_epochs: Epochs over which the rate grows linearly; may be a fraction.
+        warmup_lr: Rate of the first step.
+        min_lr: Rate that the cosine ends at.
+        fused: Update all weights in one kernel.
+    """
+
+    name: Literal["adamw", "sgd"] = "adamw"
+    lr: float = 5e-4
+    lr_batch: int = 512
+    weight_decay: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.999)
+    layer_decay: float = 1.0
+    warmup_epochs: float = 5.0
+    warmup_lr: float = 1e-6
+    min_lr: float = 1e-5
+    fused: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse numbers out of range.
+
+        Raises:
+            ConfigError: Naming the field.
+        """
+        checks = (
+            ("lr", self.lr > 0 and math.isfinite(self.lr), "above 0"),
+            ("lr_batch", self.lr_batch >= 0, "at least 0 (0 turns scaling off)"),
+            ("weight_decay", self.weight_decay >= 0, "at least 0"),
+            ("betas", all(0 <= beta < 1 for beta in self.betas), "two numbers of at least 0 and below 1"),
+            ("layer_decay", 0 < self.layer_decay <= 1, "above 0 and at most 1"),
+            ("warmup_epochs", self.warmup_epochs >= 0, "at least 0"),
+            ("warmup_lr", self.warmup_lr >= 0, "at least 0"),
+            ("min_lr", 0 <= self.min_lr, "at least 0"),
+        )
+        for field, good, allowed in checks:
+            if not good:
+                raise ConfigError(f"optim.{field}={getattr(self, field)} must be {allowed}")
+        if self.name not in ("adamw", "sgd"):
+            raise ConfigError(f"optim.name={self.name!r} is unknown; use 'adamw' or 'sgd'")
+
+    def scaled_lr(self, global_batch: int) -> float:
+        """The learning rate at this global batch."""
+        return self.lr * global_batch / self.lr_batch if self.lr_batch else self.lr
+
+    def build(self, net: nn.Module, lr: float) -> Optimizer:
+        """The optimiser over ``net``, in timm's parameter groups.
+
+        Args:
+            net: The network, under timm's contract.
+            lr: Peak learning rate.
+
+        Returns:
+            An optimiser whose groups hold their own peak rate.
+        """
+        if self.layer_decay < 1:
+            groups = param_groups_layer_decay(
+                net, self.weight_decay, net.no_weight_decay(), layer_decay=self.layer_decay
+            )
+        else:
+            groups = param_groups_weight_decay(net, self.weight_decay, net.no_weight_decay())
+        for group in groups:
+            group["lr"] = lr * group.pop("lr_scale", 1.0)
+        if self.name == "sgd":
+            return torch.optim.SGD(groups, lr=lr, momentum=0.9, nesterov=True, fused=self.fused)
+        return torch.optim.AdamW(groups, lr=lr, betas=self.betas, fused=self.fused)
+
+    def schedule(
+        self, optimizer: Optimizer, lr: float, total_steps: int, warmup_steps: int
+    ) -> dict[str, Any]:
+        """Linear warm-up and cosine, set anew at every step; in the form Lightning expects."""
+        factor = warmup_cosine(self.warmup_lr / lr, min(self.min_lr / lr, 1.0), total_steps, warmup_steps)
+        return {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}
+
+
+def warmup_cosine(start: float, end: float, total_steps: int, warmup_steps: int) -> Callable[[int], float]:
+    """Factor on the peak rate at each step.
+
+    The cosine is counted from the first step, and the warm-up lies over its beginning, as in timm and so in
+    the released recipe.
+
+    Args:
+        start: Factor of the first step of the warm-up.
+        end: Factor that the cosine ends at.
+        total_steps: Steps of the whole run.
+        warmup_steps: Steps of the warm-up.
+    """
+
+    def factor(step: int) -> float:
+        if step < warmup_steps:
+            return start + (1 - start) * step / warmup_steps
+        progress = min(step / max(total_steps, 1), 1.0)
+        return end + (1 - end) * (1 + math.cos(math.pi * progress)) / 2
+
+    return factor
