@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from biformer_lit.attention import BiLevelRoutingAttention
 from biformer_lit.backbone import Backbone, BiFormer, LoadReport, convert_checkpoint, load_weights
 from biformer_lit.errors import BiFormerLitError, CheckpointError, ConfigError, DataError
+from biformer_lit.tasks import ClassificationTask, load_task
 
 try:
     __version__ = version("biformer_lit")
@@ -20,10 +21,12 @@ __all__ = [
     "BiFormerLitError",
     "BiLevelRoutingAttention",
     "CheckpointError",
+    "ClassificationTask",
     "ConfigError",
     "DataError",
     "LoadReport",
     "__version__",
     "convert_checkpoint",
+    "load_task",
     "load_weights",
 ]

@@ -18,7 +18,9 @@ def print_results(trainer: Trainer, task: BiFormerTask) -> None:
     table.add_column("metric")
     table.add_column("last", justify="right")
     table.add_column("best", justify="right")
-    checkpoint = next((c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)), None)
+    checkpoint = next(
+        (c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.monitor), None
+    )
     for name, value in sorted(trainer.callback_metrics.items()):
         best = ""
         if checkpoint is not None and checkpoint.monitor == name and checkpoint.best_model_score is not None:

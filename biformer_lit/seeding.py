@@ -37,11 +37,14 @@ def seed_all(seed: int) -> None:
 @contextmanager
 def local_seed(*key: int | str) -> Iterator[None]:
     """Seed everything from ``key`` inside the block and put the CPU generators back afterwards."""
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng(devices=[]):
-        seed_all(derive_seed(*key))
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)  # noqa: NPY002
+    python, numpy, generator = random.getstate(), np.random.get_state(), torch.default_generator.get_state()  # noqa: NPY002
+    seed = derive_seed(*key)
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which would seed the GPUs for good
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
+        torch.default_generator.set_state(generator)

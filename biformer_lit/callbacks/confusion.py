@@ -65,7 +65,7 @@ def draw_confusion(shares: Tensor, names: list[str]) -> Figure:
         figsize=(side, side), layout="constrained"
     )  # no pyplot: nothing global, no display needed
     axes = figure.subplots()
-    image = axes.imshow(shares.cpu(), cmap="Blues", vmin=0, vmax=1)
+    image = axes.imshow(shares.cpu().numpy(), cmap="Blues", vmin=0, vmax=1)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     if named:

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -52,3 +53,10 @@ class EMA(WeightAveraging):
                 "ignore", message=".*WeightAveraging callback with a model that overrides.*"
             )
             super().setup(trainer, pl_module, stage)
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Restore both copies to train on; evaluation has the average already, as the checkpoint's weights."""
+        if trainer.state.fn == "fit":
+            super().on_load_checkpoint(trainer, pl_module, checkpoint)

@@ -1,0 +1,7 @@
+"""Data: from Hugging Face data sets to batches."""
+
+from biformer_lit.data.base import HFDataModule
+from biformer_lit.data.classification import ClassificationDataModule
+from biformer_lit.data.transforms import Augmentation
+
+__all__ = ["Augmentation", "ClassificationDataModule", "HFDataModule"]

@@ -1,0 +1,303 @@
+"""Data module for data sets in the format of Hugging Face ``datasets``, common to all tasks."""
+
+from abc import abstractmethod
+from typing import Any, Literal
+
+import datasets
+import numpy as np
+from datasets.distributed import split_dataset_by_node
+from lightning.pytorch import LightningDataModule
+from sklearn.model_selection import train_test_split
+
+from biformer_lit.data.checks import require
+from biformer_lit.data.labels import Integers
+from biformer_lit.data.loaders import (
+    Collate,
+    Loader,
+    TrainLoader,
+    follow_epochs,
+    loader_options,
+    training_position,
+)
+from biformer_lit.data.loading import (
+    EMBEDDED,
+    columns_of,
+    find_image_column,
+    find_split,
+    keep_columns,
+    load_splits,
+)
+from biformer_lit.data.samples import PARTS, Part, Read, RowDataset, RowStream, Skipped, Source
+from biformer_lit.data.sampling import EvalSampler, TrainSampler
+from biformer_lit.errors import ConfigError, DataError
+from biformer_lit.seeding import base_seed, derive_seed
+
+
+class HFDataModule(LightningDataModule):
+    """Opens the data set, divides it, and makes loaders whose batches depend on the position only.
+
+    A task's data module implements ``find_targets`` and ``reader``, and may override ``check``, ``divide``
+    and ``collate``. Batches are dictionaries; ``index`` is the row number in the stored split.
+
+    Args:
+        dataset: ``digits`` (embedded, no download), a local folder (Parquet files, images in class folders,
+            or the output of ``save_to_disk``), or the id of a data set on the Hugging Face hub. What exists
+            on disk never causes a look-up on the hub.
+        config_name: Configuration of the data set, where it has several.
+        revision: Branch, tag or commit of a data set on the hub.
+        train_split: Name of the split to train on.
+        val_split: Name of the split to validate on. By default the one with a usual name (validation, val,
+            valid, dev, eval), and if there is none a part of the training split.
+        test_split: Name of the split to test on, by default ``test``. ``predict`` uses it too, or the
+            validation split if there is none.
+        val_fraction: Share of the training split that becomes the validation split if there is none.
+        split_seed: Seed of that division; it is independent of ``seed_everything``.
+        streaming: Read the rows as a stream, for sets that do not fit on the disk. The validation split
+            must exist, and the training loader has no length: set ``trainer.max_steps`` or
+            ``trainer.limit_train_batches``.
+        shuffle_buffer: Rows held in memory to shuffle a stream.
+        batch_size: Training images per step and process.
+        eval_batch_size: Images per step and process in validation, test and prediction; by default
+            ``batch_size``.
+        num_workers: Processes that load data, for each training process; 0 loads in the training process.
+            By default one less than the CPUs of the process, at most 8.
+        image_column: Column with the images, if it cannot be guessed.
+        on_bad_image: Whether an image that cannot be read ends the run or is skipped. In training the next
+            row stands in for it, so that batches keep their size; in evaluation the batch is smaller.
+            Skipped rows are logged and listed in ``skipped``.
+
+    Raises:
+        ConfigError: If an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        dataset: str = EMBEDDED,
+        config_name: str | None = None,
+        revision: str | None = None,
+        train_split: str = "train",
+        val_split: str | None = None,
+        test_split: str | None = None,
+        val_fraction: float = 0.1,
+        split_seed: int = 0,
+        streaming: bool = False,
+        shuffle_buffer: int = 10_000,
+        batch_size: int = 64,
+        eval_batch_size: int | None = None,
+        num_workers: int | None = None,
+        image_column: str | None = None,
+        on_bad_image: Literal["error", "skip"] = "error",
+    ) -> None:
+        super().__init__()
+        self.dataset, self.config_name, self.revision = dataset, config_name, revision
+        self.train_split, self.val_split, self.test_split = train_split, val_split, test_split
+        self.val_fraction, self.split_seed = val_fraction, split_seed
+        self.streaming, self.shuffle_buffer = streaming, shuffle_buffer
+        self.batch_size, self.num_workers = batch_size, num_workers
+        self.eval_batch_size = batch_size if eval_batch_size is None else eval_batch_size
+        self.image_column, self.on_bad_image = image_column, on_bad_image
+        self._check_arguments()
+        self.repeats = 1
+        self.skipped: dict[str, Skipped] = {}
+        self._tables: dict[str, Any] = {}
+        self._sources: dict[Part, Source] = {}
+
+    def _check_arguments(self) -> None:
+        require(bool(self.dataset), "dataset", self.dataset, "must name a data set")
+        require(0 < self.val_fraction < 1, "val_fraction", self.val_fraction, "must lie between 0 and 1")
+        require(self.split_seed >= 0, "split_seed", self.split_seed, "must not be negative")
+        require(self.shuffle_buffer >= 1, "shuffle_buffer", self.shuffle_buffer, "must be 1 or more")
+        require(self.batch_size >= 1, "batch_size", self.batch_size, "must be 1 or more")
+        require(self.eval_batch_size >= 1, "eval_batch_size", self.eval_batch_size, "must be 1 or more")
+        workers, bad = self.num_workers, self.on_bad_image
+        require(workers is None or workers >= 0, "num_workers", workers, "must not be negative")
+        require(bad in {"error", "skip"}, "on_bad_image", bad, "must be error or skip")
+
+    @abstractmethod
+    def find_targets(self, features: datasets.Features, table: Any, split: str) -> list[str]:
+        """Find the columns that hold the targets, and learn the classes.
+
+        Args:
+            features: Columns of the data set.
+            table: The training split, or the first split if there is none.
+            split: Name of that split.
+
+        Returns:
+            Names of the columns to keep besides the images; a split may lack them.
+        """
+
+    @abstractmethod
+    def reader(self, image_column: str, part: Part) -> Read:
+        """The function that makes a sample of a stored row."""
+
+    def check(self, table: Any, split: str, part: Part) -> None:
+        """Refuse rows that cannot be used for ``part``."""
+
+    def divide(self, split: str) -> tuple[Integers, Integers]:
+        """Rows of the training split to train and to validate on; at random here. ``check`` came first."""
+        rows = np.arange(len(self._tables[split]))
+        train, held_out = train_test_split(rows, test_size=self.val_fraction, random_state=self.split_seed)
+        return np.sort(train), np.sort(held_out)
+
+    def collate(self) -> Collate:
+        """What makes a batch of samples."""
+        return Collate()
+
+    def prepare_data(self) -> None:
+        """Download the data set and prepare it on the disk; Lightning calls this once per node."""
+        if not self.streaming:
+            load_splits(self.dataset, self.config_name, self.revision)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open the data set and check what ``stage`` needs; what is done already is not done again.
+
+        Args:
+            stage: ``fit``, ``validate``, ``test``, ``predict``, or None for fit.
+
+        Raises:
+            DataError: If the data set, or a split, column or label that is needed, is missing or does not
+                fit.
+            ConfigError: If an argument names something the data set does not have.
+        """
+        if not self._tables:
+            self._open()
+        for part in PARTS[stage or "fit"]:
+            if part not in self._sources:
+                self._prepare(part)
+
+    def _open(self) -> None:
+        splits = load_splits(self.dataset, self.config_name, self.revision, self.streaming)
+        first = self.train_split if self.train_split in splits else next(iter(splits))
+        features = columns_of(splits[first], first)
+        self._image_column = find_image_column(features, self.image_column)
+        columns = [self._image_column, *self.find_targets(features, splits[first], first)]
+        self._tables = {name: keep_columns(table, columns) for name, table in splits.items()}
+
+    def _prepare(self, part: Part) -> None:
+        names = list(self._tables)
+        validation = find_split("validation", self.val_split, names)
+        if part == "train" or (part == "validation" and validation is None):
+            find_split("train", self.train_split, names)
+            self._prepare_training(self.train_split, validation)
+            return
+        test = find_split("test", self.test_split, names)
+        split = {"validation": validation, "test": test, "predict": test or validation}[part]
+        if split is not None:
+            self._add(part, split, None)
+        elif part == "predict":
+            self.setup("validate")
+            self._sources[part] = self._sources["validation"]
+        else:
+            raise DataError(f"data.init_args.test_split: none to test on; there are {', '.join(names)}")
+
+    def _prepare_training(self, split: str, validation: str | None) -> None:
+        if validation is not None:
+            self._add("train", split, None)
+            return
+        problem = f"does not do for a stream, which cannot be divided; name one of {', '.join(self._tables)}"
+        require(not self.streaming, "val_split", None, problem)
+        self._require_rows(split)
+        self.check(self._tables[split], split, "train")
+        rows, held_out = self.divide(split)
+        self._add("train", split, rows)
+        self._add("validation", split, held_out)
+
+    def _add(self, part: Part, split: str, rows: Integers | None) -> None:
+        table = self._tables[split]
+        if self._image_column not in table.column_names:
+            raise DataError(
+                f"split {split!r} has no column {self._image_column!r}; set data.init_args.image_column"
+            )
+        if rows is None:
+            self._require_rows(split)
+            self.check(table, split, part)
+            rows = np.arange(0 if self.streaming else len(table))
+        self.skipped.setdefault(split, Skipped(split))
+        self._sources[part] = Source(table, split, rows)
+
+    def _require_rows(self, split: str) -> None:
+        if not self.streaming and len(self._tables[split]) == 0:
+            raise DataError(f"split {split!r} of {self.dataset!r} is empty; add rows or name another split")
+
+    def num_rows(self, part: Part) -> int:
+        """Number of rows of ``train``, ``validation``, ``test`` or ``predict``, over all processes.
+
+        Raises:
+            ConfigError: If the part is not set up, or is a stream.
+        """
+        if self.streaming:
+            raise ConfigError("data.init_args.streaming: the number of rows of a stream is unknown")
+        return len(self._source(part).rows)
+
+    def _source(self, part: Part) -> Source:
+        if part not in self._sources:
+            raise ConfigError(f"data: the {part} data is not set up; call setup() for its stage first")
+        return self._sources[part]
+
+    def _process(self) -> tuple[int, int]:
+        trainer = self.trainer
+        return (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
+
+    def train_dataloader(self) -> TrainLoader:
+        """Batches of shuffled, augmented rows, all of ``batch_size``; resumed runs go on where they stopped.
+
+        Raises:
+            ConfigError: If there are fewer rows than one batch takes.
+        """
+        if self.streaming:
+            return self._stream_loader("train")
+        source, (rank, world_size) = self._source("train"), self._process()
+        sampler = TrainSampler(len(source.rows), rank, world_size, base_seed(), self.repeats)
+        problem = f"is too many: there are {len(source.rows)} training rows for {world_size} processes"
+        require(self.batch_size <= len(sampler), "batch_size", self.batch_size, problem)
+
+        def start(epoch: int, batches: int) -> None:
+            sampler.start(epoch, batches * self.batch_size)
+
+        start(*training_position(self.trainer))
+        dataset = self._rows(source, "train", base_seed())
+        loader = TrainLoader(dataset, sampler=sampler, drop_last=True, **self._options(self.batch_size))
+        follow_epochs(loader, self.trainer, start)
+        return loader
+
+    def val_dataloader(self) -> Loader:
+        """Batches of all validation rows, each exactly once over the processes."""
+        return self._eval_loader("validation")
+
+    def test_dataloader(self) -> Loader:
+        """Batches of all test rows, each exactly once over the processes."""
+        return self._eval_loader("test")
+
+    def predict_dataloader(self) -> Loader:
+        """Batches of all rows to predict, each exactly once over the processes; a missing label is -1."""
+        return self._eval_loader("predict")
+
+    def _eval_loader(self, part: Part) -> Loader:
+        if self.streaming:
+            return self._stream_loader(part)
+        source = self._source(part)
+        sampler = EvalSampler(len(source.rows), *self._process())
+        return Loader(self._rows(source, part, None), sampler=sampler, **self._options(self.eval_batch_size))
+
+    def _rows(self, source: Source, part: Part, seed: int | None) -> RowDataset:
+        read = self.reader(self._image_column, part)
+        return RowDataset(source, self.skipped[source.split], read, seed, self.on_bad_image == "skip")
+
+    def _stream_loader(self, part: Part) -> TrainLoader:
+        source, process = self._source(part), self._process()
+        stream, seed, size = source.table, None, self.eval_batch_size
+        if part == "train":
+            seed, size = base_seed(), self.batch_size
+            stream = stream.shuffle(seed=derive_seed(seed, "shuffle"), buffer_size=self.shuffle_buffer)
+        source = source._replace(table=split_dataset_by_node(stream, *process))
+        read = self.reader(self._image_column, part)
+        skip = self.on_bad_image == "skip"
+        dataset = RowStream(source, self.skipped[source.split], read, seed, skip, process, size)
+        loader = TrainLoader(dataset, drop_last=part == "train", **self._options(size))
+        if part == "train":
+            dataset.start(*training_position(self.trainer))
+            follow_epochs(loader, self.trainer, dataset.start)
+        return loader
+
+    def _options(self, batch_size: int) -> dict[str, Any]:
+        return loader_options(self.trainer, batch_size, self.num_workers, self.collate())

@@ -1,0 +1,178 @@
+"""Data module for image classification."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import datasets
+
+from biformer_lit.data.base import HFDataModule
+from biformer_lit.data.checks import require
+from biformer_lit.data.images import decode_image
+from biformer_lit.data.labels import (
+    UNLABELLED,
+    Classes,
+    Integers,
+    find_classes,
+    require_labelled,
+    stored_labels,
+    stratified_split,
+    streamed_classes,
+)
+from biformer_lit.data.loading import find_label_column
+from biformer_lit.data.samples import Part, Read
+from biformer_lit.data.transforms import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Augmentation,
+    Transform,
+    Triple,
+    eval_transform,
+    train_transform,
+)
+from biformer_lit.errors import ConfigError, DataError
+
+_DEFAULT_AUGMENTATION = Augmentation()
+
+
+@dataclass(frozen=True)
+class ReadClassified:
+    """Makes a sample of a stored row: ``image``, float32 (3, height, width), and ``label``, a class number.
+
+    Attributes:
+        image_column: Column with the image.
+        label_column: Column with the label; None if the data set has no labels.
+        classes: The classes; None if the data set has no labels.
+        transform: From an RGB image to a tensor.
+        labelled: Whether a row without a label is an error; otherwise its label is -1.
+    """
+
+    image_column: str
+    label_column: str | None
+    classes: Classes | None
+    transform: Transform
+    labelled: bool
+
+    def __call__(self, row: dict[str, Any], where: str) -> dict[str, Any]:
+        """Read a row; ``where`` begins the messages of errors."""
+        image = self.transform(decode_image(row[self.image_column], where))
+        if self.classes is None or self.label_column is None:
+            return {"image": image, "label": UNLABELLED}
+        label = self.classes.number(row.get(self.label_column), where)
+        if self.labelled and label == UNLABELLED:
+            raise DataError(f"{where}: the label is negative or missing; remove the row or label it")
+        return {"image": image, "label": label}
+
+
+class ClassificationDataModule(HFDataModule):
+    """Images with one class each.
+
+    Batches are ``{"image": float32 (N, 3, image_size, image_size), "label": int64 (N,), "index": int64
+    (N,)}``. After ``setup``, ``class_names`` and ``num_classes`` are known.
+
+    Args:
+        label_column: Column with the labels, if it cannot be guessed: ``ClassLabel``, integers or strings.
+        num_classes: Number of classes. Checked against the data. Integer labels without names are taken as
+            0..num_classes-1 if it is given, and as their sorted different values otherwise; a stream needs
+            it then.
+        image_size: Height and width of the images in pixels.
+        crop_pct: In evaluation the shorter side is resized to image_size / crop_pct before the centre is
+            cut out.
+        mean: Mean of the channels that is subtracted, for pixel values 0..1.
+        std: Standard deviation of the channels that is divided by.
+        augmentation: What training does to the images.
+        **kwargs: Arguments of ``HFDataModule``.
+
+    Raises:
+        ConfigError: If an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        label_column: str | None = None,
+        num_classes: int | None = None,
+        image_size: int = 224,
+        crop_pct: float = 0.875,
+        mean: Triple = IMAGENET_MEAN,
+        std: Triple = IMAGENET_STD,
+        augmentation: Augmentation = _DEFAULT_AUGMENTATION,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        require(num_classes is None or num_classes >= 1, "num_classes", num_classes, "must be 1 or more")
+        require(image_size >= 1, "image_size", image_size, "must be 1 or more")
+        require(0 < crop_pct <= 1, "crop_pct", crop_pct, "must be more than 0 and at most 1")
+        require(len(mean) == 3, "mean", mean, "must be three numbers, one per channel")
+        require(len(std) == 3 and min(std) > 0, "std", std, "must be three numbers above 0, one per channel")
+        repeats = augmentation.repeats
+        require(
+            not self.streaming or repeats == 1,
+            "augmentation.repeats",
+            repeats,
+            "needs random access; set it to 1 or streaming to false",
+        )
+        self.label_column, self.image_size, self.crop_pct = label_column, image_size, crop_pct
+        self.mean, self.std, self.augmentation = mean, std, augmentation
+        self.repeats = repeats
+        self._num_classes = num_classes
+        self._classes: Classes | None = None
+        self._label_column: str | None = None
+        self._no_labels: str | None = None
+        self._numbers: dict[str, Integers] = {}
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classes, in the order of their numbers; known after ``setup``."""
+        if self._classes is None:
+            raise ConfigError(self._no_labels or "data: the classes are not known yet; call setup() first")
+        return list(self._classes.names)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes; known after ``setup``."""
+        return len(self.class_names)
+
+    def find_targets(self, features: datasets.Features, table: Any, split: str) -> list[str]:
+        """Find the label column and the classes; see ``HFDataModule``."""
+        try:
+            column = find_label_column(features, self.label_column)
+        except DataError as error:
+            self._no_labels = str(error)  # fatal for all but prediction, see check
+            return []
+        feature = features[column]
+        if self.streaming:
+            self._classes = streamed_classes(feature, self._num_classes)
+        else:
+            labels = [] if isinstance(feature, datasets.ClassLabel) else stored_labels(table, column, split)
+            self._classes = find_classes(feature, labels, self._num_classes)
+        self._label_column = column
+        return [column]
+
+    def check(self, table: Any, split: str, part: Part) -> None:
+        """Refuse rows without a valid label, except for prediction; see ``HFDataModule``."""
+        if part == "predict":
+            return
+        if self._label_column is None or self._classes is None:
+            raise DataError(self._no_labels or "")
+        if self._label_column not in table.column_names:
+            raise DataError(
+                f"split {split!r} has no column {self._label_column!r}; name a labelled split, or use predict"
+            )
+        if not self.streaming and split not in self._numbers:
+            labels = stored_labels(table, self._label_column, split)
+            numbers = self._classes.encode(labels, split)
+            require_labelled(numbers, split)
+            self._numbers[split] = numbers
+
+    def divide(self, split: str) -> tuple[Integers, Integers]:
+        """Stratified division of the training rows; see ``HFDataModule``."""
+        numbers = self._numbers[split]
+        return stratified_split(numbers, self.val_fraction, self.split_seed, self.class_names)
+
+    def reader(self, image_column: str, part: Part) -> Read:
+        """The function that makes a sample of a stored row; see ``HFDataModule``."""
+        if part == "train":
+            transform = train_transform(self.augmentation, self.image_size, self.mean, self.std)
+        else:
+            interpolation = self.augmentation.interpolation
+            transform = eval_transform(self.image_size, self.crop_pct, self.mean, self.std, interpolation)
+        return ReadClassified(image_column, self._label_column, self._classes, transform, part != "predict")

@@ -1,0 +1,127 @@
+"""From whatever a data set stores for an image to an upright 8-bit RGB picture."""
+
+import struct
+import zlib
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from biformer_lit.errors import DataError
+
+REMEDY = "repair or remove it, or set data.init_args.on_bad_image: skip"
+
+# Pillow's decoders raise far more than OSError on damaged files
+_DECODING_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    EOFError,
+    IndexError,
+    KeyError,
+    AttributeError,
+    OverflowError,
+    MemoryError,
+    NotImplementedError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+
+
+class BadImageError(DataError):
+    """A single image that cannot be read, which the user may choose to skip."""
+
+
+def decode_image(value: Any, where: str) -> Image.Image:
+    """Decode one stored image to 8-bit RGB.
+
+    The EXIF orientation is applied first. Then, by the mode of the stored image:
+
+    - ``1``, ``L``, ``P``, ``YCbCr``, ``CMYK`` and ``HSV`` are converted as Pillow does;
+    - anything with transparency (``LA``, ``RGBA``, ``P`` or ``L`` with a transparent colour) is composited
+      over white;
+    - 16-bit grey (``I;16`` in every byte order, and ``I``, in which Pillow keeps 16-bit files) is scaled
+      linearly, 0..65535 to 0..255, by a fixed factor: nothing is clipped, and the images of a set stay
+      comparable;
+    - ``F`` is taken as 0..1 if every value lies in that range, as 0..255 otherwise.
+
+    Args:
+        value: ``{"bytes": ..., "path": ...}`` as stored by ``datasets``, encoded bytes, a Pillow image, or
+            an array of shape (height, width) or (height, width, 1 to 4).
+        where: What the message of an error starts with, for instance ``split 'train', row 17``.
+
+    Returns:
+        An RGB image of the stored size (after the orientation is applied).
+
+    Raises:
+        BadImageError: If there is no image, or it is truncated, damaged, missing on disk, suspiciously
+            large or has values outside the documented ranges.
+    """
+    try:
+        image = _open(value)
+        image.load()
+        if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # transposing copies, and few need it
+            image = ImageOps.exif_transpose(image)
+        return _to_rgb(image)
+    except _DECODING_ERRORS as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise BadImageError(f"{where}: the image cannot be read ({reason}); {REMEDY}") from error
+
+
+def _open(value: Any) -> Image.Image:
+    if isinstance(value, Image.Image):
+        return value
+    if isinstance(value, np.ndarray):
+        return _from_array(value)
+    if isinstance(value, dict):
+        content, path = value.get("bytes"), value.get("path")
+        if content is None and path is not None:
+            content = Path(path).read_bytes()
+        value = content
+    if value is None:
+        raise ValueError("no image is stored")
+    if not isinstance(value, bytes | bytearray | memoryview):
+        raise TypeError(f"expected an image, got {type(value).__name__}")
+    if len(value) == 0:
+        raise ValueError("zero bytes are stored")
+    try:
+        return Image.open(BytesIO(value))
+    except UnidentifiedImageError as error:  # its own text shows a memory address
+        raise ValueError("not an image, or of an unknown format") from error
+
+
+def _from_array(array: np.ndarray[Any, Any]) -> Image.Image:
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    return Image.fromarray(np.ascontiguousarray(array))
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
+        return Image.fromarray(_scale(np.asarray(image).astype(np.float64), image.mode)).convert("RGB")
+    if image.has_transparency_data:
+        return _over_white(image)
+    return image.convert("RGB")
+
+
+def _scale(values: np.ndarray[Any, Any], mode: str) -> np.ndarray[Any, Any]:
+    if mode == "F":
+        top = 1.0 if values.size and values.min() >= 0 and values.max() <= 1 else 255.0
+    else:
+        top = 65535.0
+    if not np.isfinite(values).all() or values.min() < 0 or values.max() > top:
+        raise ValueError(f"mode {mode} has values outside 0..{top:.0f}")
+    return np.rint(values * (255.0 / top)).astype(np.uint8)
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    image = image.convert({"La": "LA", "RGBa": "RGBA"}.get(image.mode, image.mode)).convert("RGBA")
+    white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+    return Image.alpha_composite(white, image).convert("RGB")

@@ -1,0 +1,215 @@
+"""Classes of a data set, and the labels of its rows as numbers 0..n-1."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import datasets
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from sklearn.model_selection import train_test_split
+
+from biformer_lit.errors import ConfigError, DataError
+
+Integers = npt.NDArray[np.int64]
+UNLABELLED = -1
+
+
+class Classes:
+    """The classes of a data set.
+
+    Args:
+        names: One name per class, in the order of the class numbers.
+        values: The label stored for each class, integers or strings; by default the class numbers.
+    """
+
+    def __init__(self, names: Iterable[str], values: Iterable[int | str] | None = None) -> None:
+        self.names = tuple(names)
+        stored = range(len(self.names)) if values is None else values
+        self._numbers: dict[int | str, int] = {value: number for number, value in enumerate(stored)}
+
+    def number(self, value: Any, where: str) -> int:
+        """Number of the class that a stored label means.
+
+        Args:
+            value: Stored label.
+            where: What an error begins with.
+
+        Returns:
+            The class number, or -1 for no label (None or a negative integer).
+
+        Raises:
+            DataError: If the label is none of the classes.
+        """
+        if value is None or (isinstance(value, int) and value < 0):
+            return UNLABELLED
+        number = self._numbers.get(value)
+        if number is None:
+            raise DataError(
+                f"{where}: label {value!r} is not one of the {len(self.names)} classes known from the "
+                f"training data ({shorten(self.names)}); correct the data, or set data.init_args.label_column"
+            )
+        return number
+
+    def encode(self, values: Sequence[Any], split: str) -> Integers:
+        """Class numbers of all rows of a split, shape (rows,); see ``number``."""
+        numbers = (self.number(value, f"split {split!r}, row {row}") for row, value in enumerate(values))
+        return np.fromiter(numbers, np.int64, len(values))
+
+
+def stored_labels(dataset: datasets.Dataset, column: str, split: str) -> list[int | str | None]:
+    """All labels of a split as they are stored.
+
+    Args:
+        dataset: The split.
+        column: Name of the label column.
+        split: Name of the split, for errors.
+
+    Returns:
+        One integer, string or None (missing) per row.
+
+    Raises:
+        DataError: If the column holds neither integers nor strings.
+    """
+    table = dataset.select_columns([column]).with_format("arrow")[:]
+    values = table.column(column)
+    if pa.types.is_boolean(values.type):
+        values = values.cast(pa.int64())
+    if not (pa.types.is_integer(values.type) or _is_string(values.type) or pa.types.is_null(values.type)):
+        raise DataError(
+            f"split {split!r}: column {column!r} holds {values.type}, but labels must be integers or "
+            "strings; set data.init_args.label_column or convert the column"
+        )
+    return list(values.to_pylist())
+
+
+def _is_string(kind: Any) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def find_classes(feature: Any, labels: Sequence[int | str | None], num_classes: int | None) -> Classes:
+    """The classes a label column distinguishes.
+
+    A ``ClassLabel`` column names them. Integers are 0..``num_classes``-1 if that number is given. Otherwise
+    the classes are the sorted different labels.
+
+    Args:
+        feature: The ``datasets`` feature of the label column.
+        labels: Stored labels to take the classes from, if the feature does not name them.
+        num_classes: The number of classes the user expects, if given.
+
+    Returns:
+        The classes.
+
+    Raises:
+        ConfigError: If ``num_classes`` is given and is not the number found.
+        DataError: If there is no label at all.
+    """
+    if isinstance(feature, datasets.ClassLabel):
+        classes = Classes(feature.names)
+    else:
+        found = {
+            value for value in labels if value is not None and not (isinstance(value, int) and value < 0)
+        }
+        if not found:
+            raise DataError(
+                "no row is labelled; set data.init_args.label_column to the column with the labels"
+            )
+        integers = [value for value in found if isinstance(value, int)]
+        if num_classes is not None and integers and max(integers) < num_classes:
+            return Classes(map(str, range(num_classes)))
+        values: list[Any] = sorted(integers) if integers else sorted(map(str, found))
+        classes = Classes(map(str, values), values)
+    if num_classes is not None and num_classes != len(classes.names):
+        raise ConfigError(
+            f"data.init_args.num_classes: {num_classes} given, but the data set has {len(classes.names)} "
+            f"classes ({shorten(classes.names)}); leave it out or correct it"
+        )
+    return classes
+
+
+def streamed_classes(feature: Any, num_classes: int | None) -> Classes:
+    """The classes of a label column whose rows cannot be looked at in advance.
+
+    Args:
+        feature: The ``datasets`` feature of the label column.
+        num_classes: The number of classes the user expects, if given.
+
+    Returns:
+        The named classes of a ``ClassLabel``, or 0..``num_classes``-1 for integers.
+
+    Raises:
+        ConfigError: If the classes cannot be known, or ``num_classes`` is not the number of them.
+    """
+    if isinstance(feature, datasets.ClassLabel):
+        return find_classes(feature, [], num_classes)
+    if num_classes is None or "int" not in str(getattr(feature, "dtype", "")):
+        raise ConfigError(
+            "data.init_args.num_classes: with streaming, labels must be a ClassLabel column, or integers "
+            "with num_classes given; set it, or data.init_args.streaming: false"
+        )
+    return Classes(map(str, range(num_classes)))
+
+
+def require_labelled(numbers: Integers, split: str) -> None:
+    """Check that every row has a label.
+
+    Args:
+        numbers: Class numbers of the rows, -1 where there is none.
+        split: Name of the split.
+
+    Raises:
+        DataError: If a row has none; the message names the first one.
+    """
+    missing = np.flatnonzero(numbers == UNLABELLED)
+    if len(missing) == len(numbers):
+        raise DataError(
+            f"split {split!r} is not labelled (every label is negative or missing), so nothing can be "
+            "measured on it; name a labelled split (data.init_args.test_split) or use predict"
+        )
+    if len(missing):
+        raise DataError(
+            f"split {split!r}, row {missing[0]}: the label is negative or missing (in {len(missing)} of "
+            f"{len(numbers)} rows); remove these rows or label them"
+        )
+
+
+def stratified_split(
+    numbers: Integers, fraction: float, seed: int, names: Sequence[str]
+) -> tuple[Integers, Integers]:
+    """Divide the rows so that each class has the same share on both sides.
+
+    Args:
+        numbers: Class numbers of the rows.
+        fraction: Share of the second part, between 0 and 1.
+        seed: Which of the possible divisions; the same seed gives the same division.
+        names: Names of the classes, for errors.
+
+    Returns:
+        Row numbers of the first and of the second part, each ascending.
+
+    Raises:
+        DataError: If a class has one row only.
+        ConfigError: If a part would hold fewer rows than there are classes.
+    """
+    counts = np.bincount(numbers, minlength=len(names))
+    if (counts == 1).any():
+        alone = shorten([names[int(number)] for number in np.flatnonzero(counts == 1)])
+        raise DataError(
+            f"no validation split can be taken from the training data: class {alone} has a single row; add "
+            "rows, remove the class, or set data.init_args.val_split to an existing split"
+        )
+    present, second = int((counts > 0).sum()), int(np.ceil(fraction * len(numbers)))
+    if min(second, len(numbers) - second) < present:
+        raise ConfigError(
+            f"data.init_args.val_fraction: {fraction} of {len(numbers)} rows leaves {len(numbers) - second} "
+            f"for training and {second} for validation, but each part needs at least one row for each of the "
+            f"{present} classes; change it, or set data.init_args.val_split"
+        )
+    parts = train_test_split(np.arange(len(numbers)), test_size=second, stratify=numbers, random_state=seed)
+    return np.sort(parts[0]), np.sort(parts[1])
+
+
+def shorten(names: Sequence[str], limit: int = 8) -> str:
+    """The first ``limit`` names in a line, and how many more there are."""
+    return ", ".join(names[:limit]) + (f", ... {len(names) - limit} more" if len(names) > limit else "")

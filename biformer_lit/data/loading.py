@@ -1,0 +1,247 @@
+"""Find and open a data set, and recognise its splits and columns."""
+
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import datasets
+
+from biformer_lit.data.digits import load_digits_dataset
+from biformer_lit.errors import ConfigError, DataError
+
+EMBEDDED = "digits"
+
+_SPLIT_NAMES = {
+    "validation": ("validation", "val", "valid", "dev", "eval", "evaluation"),
+    "test": ("test", "testing"),
+}
+_IMAGE_COLUMNS = ("image", "img", "images", "picture", "photo", "pixel_values", "jpg", "png")
+_LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target", "y", "category", "cls")
+_LOADING_ERRORS = (
+    OSError,
+    ValueError,
+    TypeError,
+    RuntimeError,
+    KeyError,
+    IndexError,
+    datasets.exceptions.DatasetsError,
+)
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+
+
+def load_splits(
+    dataset: str, config_name: str | None = None, revision: str | None = None, streaming: bool = False
+) -> dict[str, Any]:
+    """Open all splits of a data set.
+
+    What exists on disk is local and never causes a look-up on the Hugging Face hub. A name that starts like
+    a path (``/``, ``./``, ``../``, ``~``) is a path even if nothing is there.
+
+    Args:
+        dataset: ``digits`` (embedded), a local folder (Parquet files, images in class folders, or what
+            ``save_to_disk`` wrote), or the id of a data set on the hub.
+        config_name: Configuration of the data set, where it has several.
+        revision: Branch, tag or commit of a data set on the hub.
+        streaming: Open as ``datasets.IterableDataset``, without preparing a copy on disk.
+
+    Returns:
+        ``datasets.Dataset`` (or ``datasets.IterableDataset``) by split name.
+
+    Raises:
+        DataError: If there is no such data set, or it cannot be opened; the message says what to do.
+    """
+    if dataset == EMBEDDED:
+        splits: dict[str, Any] = dict(load_digits_dataset())
+        return {name: _stream(table) for name, table in splits.items()} if streaming else splits
+    path = Path(dataset).expanduser()
+    if path.exists():
+        return _load_local(path, config_name, streaming)
+    if re.match(r"[/\\~.]|[A-Za-z]:[/\\]", dataset) or not _HUB_ID.fullmatch(dataset):
+        raise DataError(
+            f"data.init_args.dataset: the folder {str(path)!r} does not exist (seen from "
+            f"{str(Path.cwd())!r}); give a folder with Parquet files or images, the id of a data set on the "
+            "Hugging Face hub, or 'digits'"
+        )
+    return _load_hub(dataset, config_name, revision, streaming)
+
+
+def _stream(table: datasets.Dataset) -> datasets.IterableDataset:
+    # as many shards as allow most numbers of processes and workers to share the work evenly
+    return table.to_iterable_dataset(num_shards=max(1, min(48, len(table))))
+
+
+def _load_local(path: Path, config_name: str | None, streaming: bool) -> dict[str, Any]:
+    if not path.is_dir():
+        raise DataError(f"data.init_args.dataset: {str(path)!r} is a file; give the folder that holds it")
+    try:
+        if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
+            loaded = datasets.load_from_disk(str(path))
+            if isinstance(loaded, datasets.Dataset):
+                loaded = {str(loaded.split or "train"): loaded}
+            return {name: _stream(table) for name, table in loaded.items()} if streaming else dict(loaded)
+        return dict(datasets.load_dataset(str(path.resolve()), name=config_name, streaming=streaming))
+    except _LOADING_ERRORS as error:
+        raise DataError(
+            f"data.init_args.dataset: the folder {str(path)!r} cannot be opened as a data set "
+            f"({_reason(error)}); it must hold Parquet files, none without rows, images in one folder per "
+            "class, or the output of save_to_disk"
+        ) from error
+
+
+def _load_hub(name: str, config_name: str | None, revision: str | None, streaming: bool) -> dict[str, Any]:
+    try:
+        return dict(datasets.load_dataset(name, name=config_name, revision=revision, streaming=streaming))
+    except _LOADING_ERRORS as error:
+        raise DataError(
+            f"data.init_args.dataset: there is no folder {name!r} here, and the data set of that name "
+            f"cannot be loaded from the Hugging Face hub ({_reason(error)}); check the name, config_name, "
+            "revision, the network and HF_HUB_OFFLINE, or download it elsewhere and give the folder"
+        ) from error
+
+
+def _reason(error: BaseException) -> str:
+    # datasets wraps the telling error ("column names don't match") into one that says nothing
+    if isinstance(error, datasets.exceptions.DatasetGenerationError) and error.__cause__ is not None:
+        error = error.__cause__
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 300 else f"{text[:297]}..."
+
+
+def find_split(
+    kind: Literal["train", "validation", "test"], given: str | None, names: list[str]
+) -> str | None:
+    """Name of the split to use as ``kind``.
+
+    Args:
+        kind: What the split is for.
+        given: The name the user gave, if any.
+        names: The splits there are.
+
+    Returns:
+        ``given`` if there is such a split, else the first usual name for ``kind`` among ``names``, else
+        None.
+
+    Raises:
+        ConfigError: If ``given`` is not among ``names``.
+    """
+    if given is not None:
+        if given not in names:
+            argument = {"train": "train_split", "validation": "val_split", "test": "test_split"}[kind]
+            raise ConfigError(
+                f"data.init_args.{argument}: no split {given!r}; the data set has {', '.join(names)}"
+            )
+        return given
+    return next((name for name in _SPLIT_NAMES.get(kind, ()) if name in names), None)
+
+
+def columns_of(table: datasets.Dataset | datasets.IterableDataset, split: str) -> datasets.Features:
+    """The columns of a split and what they hold.
+
+    Args:
+        table: The split.
+        split: Its name.
+
+    Raises:
+        DataError: If they cannot be known, which happens with streams only.
+    """
+    if table.features is None:
+        raise DataError(
+            f"split {split!r}: the columns of the stream are unknown; set data.init_args.streaming: false"
+        )
+    return table.features
+
+
+def keep_columns(table: Any, columns: list[str]) -> Any:
+    """The split with only those of ``columns`` that it has, its images not decoded."""
+    kept = table.select_columns([column for column in columns if column in table.column_names])
+    for column, feature in kept.features.items():
+        if isinstance(feature, datasets.Image):
+            kept = kept.cast_column(column, datasets.Image(decode=False))
+    return kept
+
+
+def find_image_column(features: datasets.Features, given: str | None, argument: str = "image_column") -> str:
+    """Name of the column that holds the images.
+
+    Args:
+        features: The columns of the data set.
+        given: The name the user gave, if any.
+        argument: The argument that an error names.
+
+    Returns:
+        ``given``, the only ``Image`` column, or the only column with a usual name that can hold images.
+
+    Raises:
+        ConfigError: If ``given`` is not a column.
+        DataError: If the column does not hold images, or none or several come into question.
+    """
+    candidates = [name for name, feature in features.items() if _holds_images(feature)]
+    if given is not None:
+        _require_column(features, given, argument)
+        if given not in candidates:
+            raise DataError(
+                f"data.init_args.{argument}: column {given!r} holds {_kind(features[given])}, not images; "
+                f"{_columns(features)}"
+            )
+        return given
+    images = [name for name in candidates if isinstance(features[name], datasets.Image)]
+    return _only(images, _only_named(images or candidates, _IMAGE_COLUMNS), features, argument, "images")
+
+
+def find_label_column(features: datasets.Features, given: str | None, argument: str = "label_column") -> str:
+    """Name of the column that holds the class labels.
+
+    Args:
+        features: The columns of the data set.
+        given: The name the user gave, if any.
+        argument: The argument that an error names.
+
+    Returns:
+        ``given``, the only ``ClassLabel`` column, or the first column with a usual name.
+
+    Raises:
+        ConfigError: If ``given`` is not a column.
+        DataError: If none or several columns come into question.
+    """
+    if given is not None:
+        _require_column(features, given, argument)
+        return given
+    classes = [name for name, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
+    return _only(
+        classes, _only_named(classes or list(features), _LABEL_COLUMNS), features, argument, "labels"
+    )
+
+
+def _only(sure: list[str], named: str | None, features: datasets.Features, argument: str, what: str) -> str:
+    if len(sure) == 1:
+        return sure[0]
+    if named is not None:
+        return named
+    raise DataError(
+        f"data.init_args.{argument}: cannot tell which column holds the {what}; set it; {_columns(features)}"
+    )
+
+
+def _only_named(columns: list[str], usual: tuple[str, ...]) -> str | None:
+    return next((name for name in usual if name in columns), None)
+
+
+def _holds_images(feature: Any) -> bool:
+    if isinstance(feature, datasets.Image):
+        return True
+    if isinstance(feature, dict):  # how an Image column reads after a writer that dropped the meta-data
+        return set(feature) == {"bytes", "path"}
+    return isinstance(feature, datasets.Value) and feature.dtype in {"binary", "large_binary"}
+
+
+def _require_column(features: datasets.Features, given: str, argument: str) -> None:
+    if given not in features:
+        raise ConfigError(f"data.init_args.{argument}: no column {given!r}; {_columns(features)}")
+
+
+def _columns(features: datasets.Features) -> str:
+    return "the columns are " + ", ".join(f"{name} ({_kind(feature)})" for name, feature in features.items())
+
+
+def _kind(feature: Any) -> str:
+    return feature.dtype if isinstance(feature, datasets.Value) else type(feature).__name__

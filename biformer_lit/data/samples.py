@@ -1,0 +1,184 @@
+"""Data sets of training and evaluation: stored rows become samples of tensors."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, IterableDataset, get_worker_info
+
+from biformer_lit.data.images import BadImageError
+from biformer_lit.data.labels import Integers
+from biformer_lit.data.sampling import SampleKey, sample_seed
+from biformer_lit.errors import DataError
+
+Part = Literal["train", "validation", "test", "predict"]
+"""What rows are used for."""
+
+PARTS: dict[str, tuple[Part, ...]] = {
+    "fit": ("train", "validation"),
+    "validate": ("validation",),
+    "test": ("test",),
+    "predict": ("predict",),
+}
+"""The parts that a stage of Lightning needs."""
+
+Read = Callable[[dict[str, Any], str], dict[str, Any]]
+"""Makes a sample of a stored row; the second argument, ``split '...', row ...``, begins its errors."""
+
+
+class Skipped:
+    """The rows whose image could not be read, as far as they were met.
+
+    Attributes:
+        split: Name of the split.
+        rows: Row numbers in the split.
+    """
+
+    def __init__(self, split: str) -> None:
+        self.split = split
+        self.rows: set[int] = set()
+
+
+class Source(NamedTuple):
+    """The rows that training, validation, test or prediction works on.
+
+    Attributes:
+        table: ``datasets.Dataset`` or ``datasets.IterableDataset``, with undecoded images.
+        split: Name of the split as stored.
+        rows: Rows of the split to use; empty for a stream.
+    """
+
+    table: Any
+    split: str
+    rows: Integers
+
+
+class RowDataset(Dataset[dict[str, Any]]):
+    """Rows of a split as samples.
+
+    A sample is what ``read`` returns, with ``index``, the row number in the split as stored, and
+    ``skipped``, the rows that could not be read on the way to it. If that is allowed, a training sample
+    whose image is bad is replaced by the next row, augmented with the same random numbers, so that batches
+    keep their size; in evaluation, where a row must not count twice, only ``skipped`` is left. If it is not
+    allowed the sample is ``{"error": message}``: torch would wrap an exception raised in a worker in a long
+    traceback.
+
+    Args:
+        source: The rows.
+        skipped: Where the bad ones among them are entered.
+        read: Makes a sample of a stored row.
+        seed: Seed of the augmentation; None in evaluation.
+        skip_bad: Whether rows that cannot be read are left out.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        skipped: Skipped,
+        read: Read,
+        seed: int | None,
+        skip_bad: bool,
+    ) -> None:
+        self.skipped = skipped
+        self._table, self._rows, self._read = source.table, source.rows, read
+        self._seed, self._skip_bad = seed, skip_bad
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, key: SampleKey | int) -> dict[str, Any]:
+        if not isinstance(key, SampleKey):  # evaluation, or Lightning's sequential order in overfit_batches
+            key = SampleKey(key, 0, 0)
+        bad: list[int] = []
+        for step in range(len(self) if self._seed is not None else 1):
+            row = int(self._rows[(key.index + step) % len(self)])
+            try:
+                sample = self._sample(row, key)
+            except DataError as error:
+                if not (self._skip_bad and isinstance(error, BadImageError)):
+                    return {"error": str(error)}
+                bad.append(row)
+            else:
+                return {**sample, "index": row, "skipped": bad}
+        if self._seed is not None:
+            return {"error": f"split {self.skipped.split!r}: none of the {len(self)} images can be read"}
+        return {"skipped": bad}
+
+    def _sample(self, row: int, key: SampleKey) -> dict[str, Any]:
+        where = f"split {self.skipped.split!r}, row {row}"
+        if self._seed is None:
+            return self._read(self._table[row], where)
+        with sample_seed(self._seed, "augment", *key):
+            return self._read(self._table[row], where)
+
+
+class RowStream(IterableDataset[dict[str, Any]]):
+    """Samples of a split that is read as a stream, with the same entries as those of ``RowDataset``.
+
+    The rows are divided among the processes and their workers. ``index`` is a running number, unique over
+    processes and workers, because a shuffled stream does not know row numbers. A bad image is left out or
+    is an error, as in ``RowDataset``; the stream goes on with the next row.
+
+    Args:
+        source: The rows for this process.
+        skipped: Where the bad ones among them are entered.
+        read: Makes a sample of a stored row.
+        seed: Seed of the augmentation; None in evaluation.
+        skip_bad: Whether rows that cannot be read are left out.
+        process: Number of this process, and number of processes.
+        batch_size: Samples per batch, needed to leave out whole batches.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        skipped: Skipped,
+        read: Read,
+        seed: int | None,
+        skip_bad: bool,
+        process: tuple[int, int],
+        batch_size: int,
+    ) -> None:
+        self.skipped = skipped
+        self._stream, self._read, self._seed, self._skip_bad = source.table, read, seed, skip_bad
+        (self._rank, self._world_size), self._batch_size = process, batch_size
+        # shared memory, since workers that live on through epochs hold a copy of this object
+        self._start: Tensor = torch.zeros(2, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
+
+    def start(self, epoch: int, skip_batches: int) -> None:
+        """Go to ``epoch`` and leave out its first batches (of this process).
+
+        The rows of these batches are left out exactly, provided that no worker has come to its end within
+        them. The order of the batches after them can be rotated among the workers.
+        """
+        self._start.copy_(torch.tensor([epoch, skip_batches]))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to ``epoch``; what ``start`` said still holds if it is the same epoch."""
+        if epoch != int(self._start[0]):
+            self.start(epoch, 0)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        info = get_worker_info()
+        worker, workers = (info.id, info.num_workers) if info else (0, 1)
+        epoch, skip_batches = map(int, self._start.tolist())
+        self._stream.set_epoch(epoch)
+        skip = len(range(worker, skip_batches, workers)) * self._batch_size
+        stride, offset = self._world_size * workers, self._rank * workers + worker
+        for number, example in enumerate(self._stream):
+            if number >= skip:
+                yield self._sample(example, number * stride + offset, epoch)
+
+    def _sample(self, example: dict[str, Any], index: int, epoch: int) -> dict[str, Any]:
+        where = f"split {self.skipped.split!r}, streamed row {index}"
+        try:
+            if self._seed is None:
+                sample = self._read(example, where)
+            else:
+                with sample_seed(self._seed, "augment", index, epoch):
+                    sample = self._read(example, where)
+        except DataError as error:
+            bad = self._skip_bad and isinstance(error, BadImageError)
+            return {"skipped": [index]} if bad else {"error": str(error)}
+        return {**sample, "index": index, "skipped": []}

@@ -1,0 +1,207 @@
+"""The command line, driven in process: every command, and the traps of LightningCLI closed."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from biformer_lit import load_task
+from biformer_lit.cli import main
+from biformer_lit.data import ClassificationDataModule
+from biformer_lit.tasks import ClassificationTask
+
+
+@pytest.fixture
+def tiny(root, tmp_path, monkeypatch):
+    """Arguments of a tiny run in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    return ["--config", str(root / "tests/configs/tiny.yaml")]
+
+
+@pytest.fixture
+def trained(tiny, tmp_path):
+    main(["fit", *tiny])
+    return tmp_path / "runs/tiny/version_0"
+
+
+def events(folder):
+    accumulator = EventAccumulator(str(folder), size_guidance={"images": 0})
+    accumulator.Reload()
+    return accumulator
+
+
+def test_fit_writes_everything_to_tensorboard(trained):
+    log = events(trained)
+    scalars = set(log.Tags()["scalars"])
+    assert {"train/loss", "val/loss", "val/acc1", "val/acc5", "train/images_per_second"} <= scalars
+    assert any(name.startswith("lr-AdamW") for name in scalars)
+    assert set(log.Tags()["images"]) == {"train/images", "val/confusion"}
+    assert "config/text_summary" in log.Tags()["tensors"]
+    config = log.Tensors("config/text_summary")[0].tensor_proto.string_val[0].decode()
+    assert "dims:" in config
+    assert "digits" in config
+    assert {p.name for p in (trained / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert all(0 <= point.value <= 1 for point in log.Scalars("val/acc1"))
+
+
+def test_monitoring_can_be_left_out(tiny, tmp_path):
+    main(["fit", *tiny, "--monitoring", "false", "--trainer.max_epochs", "1"])
+    log = events(tmp_path / "runs/tiny/version_0")
+    assert log.Tags()["images"] == []
+    assert "val/acc1" in log.Tags()["scalars"]
+
+
+def test_validate_test_and_predict_from_a_checkpoint(tiny, trained, tmp_path):
+    last = str(trained / "checkpoints/last.ckpt")
+    validated = main(["validate", *tiny, "--ckpt_path", last]).trainer.callback_metrics["val/acc1"]
+    logged = [p.value for p in events(trained).Scalars("val/acc1")]
+    assert float(validated) == pytest.approx(logged[-1])
+    tested = main(["test", *tiny, "--ckpt_path", last]).trainer.callback_metrics
+    assert 0 <= float(tested["test/acc1"]) <= 1
+    main(["predict", *tiny, "--ckpt_path", last, "--predictions.path", str(tmp_path / "p.csv")])
+    with (tmp_path / "p.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 64
+    for row in rows:
+        probabilities = {name: float(row[name]) for name in "0123456789"}
+        assert sum(probabilities.values()) == pytest.approx(1, abs=1e-4)
+        assert row["class"] == max(probabilities, key=probabilities.get)
+        assert float(row["probability"]) == pytest.approx(probabilities[row["class"]])
+
+
+def test_a_checkpoint_becomes_a_task(trained):
+    task = load_task(trained / "checkpoints/last.ckpt")
+    assert isinstance(task, ClassificationTask)
+    assert task.class_names == list("0123456789")
+    assert not task.training
+    contents = torch.load(trained / "checkpoints/last.ckpt", weights_only=True)
+    assert contents["hyper_parameters"]["num_classes"] == 10
+    assert task.net(torch.zeros(1, 3, 16, 16)).shape == (1, 10)
+    averaged = contents["state_dict"]["net.head.weight"]
+    assert torch.equal(task.net.head.weight, averaged)
+    assert not torch.equal(averaged, contents["current_model_state"]["net.head.weight"])
+
+
+def test_weights_of_our_own_checkpoints(tiny, trained):
+    last = str(trained / "checkpoints/last.ckpt")
+    validated = main(["validate", *tiny, "--ckpt_path", last]).trainer.callback_metrics["val/acc1"]
+    through_weights = main(["validate", *tiny, "--model.weights", last]).trainer.callback_metrics["val/acc1"]
+    assert float(through_weights) == float(validated)
+
+
+def test_weights_evaluate_a_checkpoint_with_other_settings(tiny, trained):
+    last = str(trained / "checkpoints/last.ckpt")
+    cli = main(["validate", *tiny, "--model.weights", last, "--model.backbone.topk", '[2, "all"]'])
+    assert cli.model.net.stages[0].blocks[0].attn.topk == 2
+
+
+def test_ckpt_path_says_what_it_overrides(tiny, trained):
+    last = str(trained / "checkpoints/last.ckpt")
+    with pytest.warns(
+        UserWarning, match=r"backbone.topk: \[2, 'all'\] gives way to \[1, 'all'\].*model.init_args.weights"
+    ):
+        cli = main(["validate", *tiny, "--ckpt_path", last, "--model.backbone.topk", '[2, "all"]'])
+    assert cli.model.net.stages[0].blocks[0].attn.topk == 1
+
+
+def test_compiled_keys_and_numbers_are_the_same(tiny, trained):
+    last = str(trained / "checkpoints/last.ckpt")
+    plain = main(["validate", *tiny, "--model.weights", last])
+    compiled = main(["validate", *tiny, "--model.weights", last, "--model.compile", "true"])
+    assert compiled.model.state_dict().keys() == plain.model.state_dict().keys()
+    assert compiled.model.net._compiled_call_impl is not None
+    for name in ("val/loss", "val/acc1"):
+        assert float(compiled.trainer.callback_metrics[name]) == pytest.approx(
+            float(plain.trainer.callback_metrics[name]), abs=1e-5
+        )
+
+
+def test_gradient_checkpointing(tiny):
+    cli = main(["fit", *tiny, "--model.grad_checkpointing", "true", "--trainer.fast_dev_run", "true"])
+    assert all(stage.grad_checkpointing for stage in cli.model.net.stages)
+
+
+def test_configs_merge_by_key(tiny, tmp_path):
+    (tmp_path / "more.yaml").write_text("model:\n  init_args:\n    backbone:\n      lce: 3\n")
+    cli = main(
+        ["fit", *tiny, "--config", "more.yaml", "--model.optim.lr=1e-4", "--trainer.fast_dev_run", "true"]
+    )
+    backbone = cli.model.backbone
+    assert (backbone.lce, backbone.dims, backbone.topk) == (3, [16, 32], [1, "all"])
+    assert cli.model.optim.lr == 1e-4
+    assert cli.model.optim.warmup_epochs == 0.5
+
+
+def test_callbacks_can_be_appended(tiny):
+    argument = "--trainer.callbacks+=lightning.pytorch.callbacks.ModelSummary"
+    cli = main(["fit", *tiny, argument, "--trainer.fast_dev_run", "true"])
+    kinds = [type(callback).__name__ for callback in cli.trainer.callbacks]
+    assert {"EMA", "ModelSummary"} <= set(kinds)
+
+
+def test_switching_the_optimiser_carries_nothing_over(tiny):
+    def optim(*more):
+        return main(["fit", *tiny, "--trainer.fast_dev_run", "true", *more]).model.optim
+
+    before, after = optim(), optim("--model.optim.name", "sgd")
+    assert {k for k in vars(before) if getattr(before, k) != getattr(after, k)} == {"name"}
+
+
+def test_print_config_is_complete_and_runs(tiny, capsys, tmp_path):
+    with pytest.raises(SystemExit):
+        main(["fit", *tiny, "--print_config"])
+    text = capsys.readouterr().out
+    resolved = yaml.safe_load(text)
+    assert resolved["model"]["init_args"]["mixing"]["cutmix"] == 1.0
+    assert resolved["data"]["init_args"]["augmentation"]["scale"] == [0.08, 1.0]
+    (tmp_path / "resolved.yaml").write_text(text)
+    cli = main(["fit", "--config", "resolved.yaml", "--trainer.fast_dev_run", "true"])
+    assert cli.model.backbone.dims == [16, 32]
+
+
+def test_the_working_directory_does_not_matter(tiny, tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert main(["fit", *tiny, "--trainer.fast_dev_run", "true"]).trainer.max_epochs == 1
+
+
+def test_classes_are_not_defined_in_the_run_module():
+    """A class defined in __main__ exists twice and is not a subclass of itself."""
+    code = "import biformer_lit.__main__ as m, sys; print([n for n in dir(m) if isinstance(getattr(m, n), type)])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_as_a_function_with_a_dict(tiny):
+    config = yaml.safe_load(Path(tiny[1]).read_text())
+    config["trainer"]["fast_dev_run"] = True
+    cli = main({"subcommand": "fit", "fit": config})
+    assert isinstance(cli.datamodule, ClassificationDataModule)
+
+
+def test_the_same_seed_gives_the_same_weights_whatever_the_data(tiny):
+    def first_weight(*more):
+        cli = main(
+            [
+                "fit",
+                *tiny,
+                "--trainer.max_epochs",
+                "1",
+                "--trainer.limit_train_batches",
+                "1",
+                "--model.optim.lr=1e-30",
+                "--model.optim.warmup_lr=0",
+                "--model.optim.min_lr=0",
+                *more,
+            ]
+        )
+        return cli.model.net.stages[0].blocks[0].attn.qkv.weight.detach().clone()
+
+    weight = first_weight()
+    torch.testing.assert_close(first_weight("--data.val_fraction", "0.2", "--data.batch_size", "32"), weight)
+    assert not torch.allclose(first_weight("--seed_everything", "1"), weight)

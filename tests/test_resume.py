@@ -1,0 +1,77 @@
+"""A run that was killed in mid-epoch and resumed ends where the uninterrupted one ends, bit for bit."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+
+
+def fit(root, folder, *more):
+    folder.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "biformer_lit", "fit", "--config", str(root / "tests/configs/tiny.yaml")]
+    command += ["--trainer.max_epochs", "4", "--monitoring", "false", *more]
+    environment = os.environ | {"PYTHONPATH": str(root / "tests"), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def final(folder, version):
+    return torch.load(folder / f"runs/tiny/version_{version}/checkpoints/last.ckpt", weights_only=True)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(root, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    done = fit(root, folder)
+    assert done.returncode == 0, done.stderr
+    return final(folder, 0)
+
+
+def config_with_killer(folder, epoch, batch, every_n_train_steps):
+    folder.mkdir()
+    when = (
+        "save_on_train_epoch_end: true"
+        if every_n_train_steps is None
+        else f"every_n_train_steps: {every_n_train_steps}"
+    )
+    (folder / "kill.yaml").write_text(f"""
+trainer:
+  callbacks:
+    - class_path: biformer_lit.callbacks.EMA
+      init_args: {{decay: 0.9}}
+    - class_path: killer.Killer
+      init_args: {{epoch: {epoch}, batch: {batch}}}
+    - class_path: lightning.pytorch.callbacks.ModelCheckpoint
+      init_args:
+        filename: last
+        enable_version_counter: false
+        {when}
+""")
+
+
+@pytest.mark.parametrize(
+    ("epoch", "batch", "every_n_train_steps", "workers"), [(2, 2, None, 0), (2, 3, 3, 0), (1, 3, 2, 2)]
+)
+def test_killed_and_resumed(root, tmp_path, uninterrupted, epoch, batch, every_n_train_steps, workers):
+    folder = tmp_path / "killed"
+    config_with_killer(folder, epoch, batch, every_n_train_steps)
+    options = ["--data.num_workers", str(workers)]
+    killed = fit(root, folder, "--config", "kill.yaml", *options)
+    assert killed.returncode == -signal.SIGKILL
+    last = "runs/tiny/version_0/checkpoints/last.ckpt"
+    step = torch.load(folder / last, weights_only=True)["global_step"]
+    assert step == (
+        4 * epoch
+        if every_n_train_steps is None
+        else (4 * epoch + batch) // every_n_train_steps * every_n_train_steps
+    )
+    resumed = fit(root, folder, "--ckpt_path", last, *options)
+    assert resumed.returncode == 0, resumed.stderr
+    end = final(folder, 1)
+    assert end["global_step"] == uninterrupted["global_step"] == 16
+    for part in ("state_dict", "current_model_state"):
+        assert end[part].keys() == uninterrupted[part].keys()
+        for name, tensor in end[part].items():
+            assert torch.equal(tensor, uninterrupted[part][name]), f"{part} {name}"
