@@ -3,7 +3,6 @@
 import sys
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
@@ -189,9 +188,7 @@ def main(args: list[str] | dict[str, Any] | None = None) -> LightningCLI | None:
         given = _with_recipes(given)
     torch.set_float32_matmul_precision("high")
     # recipe names were put in for it, so the list differs from sys.argv on purpose
-    warnings.filterwarnings(
-        "ignore", message="LightningCLI's args parameter is intended to run from within Python"
-    )
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended to run from within Python")
     return BiFormerCLI(
         BiFormerTask,
         HFDataModule,

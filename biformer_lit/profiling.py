@@ -44,9 +44,7 @@ class Cost:
     gathered: int = 0
 
 
-def count_costs(
-    backbone: Backbone, num_classes: int = 1000, size: tuple[int, int] = (224, 224)
-) -> list[Cost]:
+def count_costs(backbone: Backbone, num_classes: int = 1000, size: tuple[int, int] = (224, 224)) -> list[Cost]:
     """Costs of the stem, each stage and the head, counted without computing anything.
 
     The multiply-adds are those of the algorithm, whatever backend computes it: a dense product under a mask
@@ -65,17 +63,13 @@ def count_costs(
         image = torch.empty(1, backbone.in_chans, *size)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         net(image)
-    by_module = {
-        name.partition(".")[2]: sum(ops.values()) // 2 for name, ops in counter.get_flop_counts().items()
-    }
+    by_module = {name.partition(".")[2]: sum(ops.values()) // 2 for name, ops in counter.get_flop_counts().items()}
     maps = net.map_sizes(*size)  # type: ignore[operator]
     costs = [Cost("stem", _parameters(net.stem), by_module.get("stem", 0))]
     for i, stage in enumerate(net.stages):  # type: ignore[arg-type]
         shares = [_attention_cost(block.attn, *maps[i]) for block in stage.blocks]
         routing, attention, gathered = (sum(values) for values in zip(*shares, strict=True))
-        costs.append(
-            Cost(f"stage {i + 1}", _parameters(stage), by_module[f"stages.{i}"], routing, attention, gathered)
-        )
+        costs.append(Cost(f"stage {i + 1}", _parameters(stage), by_module[f"stages.{i}"], routing, attention, gathered))
     head = _parameters(net.norm) + _parameters(net.head)
     costs.append(Cost("head", head, by_module.get("head", 0)))
     return costs
@@ -214,9 +208,7 @@ def profile(
         image = torch.randn(batch_size, backbone.in_chans, height, width, device=device)
         speed = measure_speed(net, image, train=train)
         what = "forward and backward" if train else "inference"
-        where = (
-            torch.cuda.get_device_name() if device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-        )
+        where = torch.cuda.get_device_name() if device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
         console.print(
             f"{what}, batch {batch_size}, float32, {where}, torch {torch.__version__}: "
             f"{speed.images_per_second:.1f} images/s (median; {speed.slowest:.1f} to {speed.fastest:.1f}), "

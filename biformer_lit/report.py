@@ -18,9 +18,7 @@ def print_results(trainer: Trainer, task: BiFormerTask) -> None:
     table.add_column("metric")
     table.add_column("last", justify="right")
     table.add_column("best", justify="right")
-    checkpoint = next(
-        (c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.monitor), None
-    )
+    checkpoint = next((c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.monitor), None)
     for name, value in sorted(trainer.callback_metrics.items()):
         best = ""
         if checkpoint is not None and checkpoint.monitor == name and checkpoint.best_model_score is not None:
@@ -31,6 +29,4 @@ def print_results(trainer: Trainer, task: BiFormerTask) -> None:
     if checkpoint is not None and checkpoint.best_model_path:
         console.print(f"best checkpoint: {Path(checkpoint.best_model_path)}", soft_wrap=True, highlight=False)
     if trainer.log_dir:
-        console.print(
-            f"look at the run: tensorboard --logdir {trainer.log_dir}", soft_wrap=True, highlight=False
-        )
+        console.print(f"look at the run: tensorboard --logdir {trainer.log_dir}", soft_wrap=True, highlight=False)

@@ -128,9 +128,7 @@ def test_gradient_checkpointing(tiny):
 
 def test_configs_merge_by_key(tiny, tmp_path):
     (tmp_path / "more.yaml").write_text("model:\n  init_args:\n    backbone:\n      lce: 3\n")
-    cli = main(
-        ["fit", *tiny, "--config", "more.yaml", "--model.optim.lr=1e-4", "--trainer.fast_dev_run", "true"]
-    )
+    cli = main(["fit", *tiny, "--config", "more.yaml", "--model.optim.lr=1e-4", "--trainer.fast_dev_run", "true"])
     backbone = cli.model.backbone
     assert (backbone.lce, backbone.dims, backbone.topk) == (3, [16, 32], [1, "all"])
     assert cli.model.optim.lr == 1e-4

@@ -63,9 +63,7 @@ def test_killed_and_resumed(root, tmp_path, uninterrupted, epoch, batch, every_n
     last = "runs/tiny/version_0/checkpoints/last.ckpt"
     step = torch.load(folder / last, weights_only=True)["global_step"]
     assert step == (
-        4 * epoch
-        if every_n_train_steps is None
-        else (4 * epoch + batch) // every_n_train_steps * every_n_train_steps
+        4 * epoch if every_n_train_steps is None else (4 * epoch + batch) // every_n_train_steps * every_n_train_steps
     )
     resumed = fit(root, folder, "--ckpt_path", last, *options)
     assert resumed.returncode == 0, resumed.stderr

@@ -88,9 +88,7 @@ class BiFormer(nn.Module):
         drop_path_rate: float = 0.0,
     ) -> None:
         super().__init__()
-        _check_scalars(
-            depths, dims, head_dim, cpe, in_chans, num_classes, global_pool, drop_path_rate, drop_rate
-        )
+        _check_scalars(depths, dims, head_dim, cpe, in_chans, num_classes, global_pool, drop_path_rate, drop_rate)
         count = len(depths)
         patterns = per_stage("attention", attention, count)
         topks = _topk_per_stage(topk, patterns)
@@ -102,9 +100,7 @@ class BiFormer(nn.Module):
             dim = dims[stage]
             if patterns[stage] == "full":
                 heads = full_heads or _heads(dim, head_dim)
-                return FullAttention(
-                    dim, heads, lce=lces[stage], lce_input=full_lce_input, qkv_bias=full_qkv_bias
-                )
+                return FullAttention(dim, heads, lce=lces[stage], lce_input=full_lce_input, qkv_bias=full_qkv_bias)
             if patterns[stage] != "bra":
                 raise ConfigError(f"attention={patterns[stage]!r} is unknown; choose bra or full")
             return BiLevelRoutingAttention(
@@ -131,8 +127,7 @@ class BiFormer(nn.Module):
             rates = drop_path[first_block[i] : first_block[i] + depth]
             try:
                 blocks = [
-                    Block(dims[i], build_attention(i), mlp_ratio=ratios[i], cpe=cpe, drop_path=rate)
-                    for rate in rates
+                    Block(dims[i], build_attention(i), mlp_ratio=ratios[i], cpe=cpe, drop_path=rate) for rate in rates
                 ]
             except ConfigError as error:
                 raise ConfigError(f"stage {i + 1}: {error}") from None
@@ -140,10 +135,9 @@ class BiFormer(nn.Module):
             stages.append(Stage(downsample, blocks))
         self.stages = nn.Sequential(*stages)
         self.feature_info = [
-            {"num_chs": dim, "reduction": stem_stride * 2**i, "module": f"stages.{i}"}
-            for i, dim in enumerate(dims)
+            {"num_chs": dim, "reduction": stem_stride * 2**i, "module": f"stages.{i}"} for i, dim in enumerate(dims)
         ]
-        self.norm = nn.BatchNorm2d(dims[-1])
+        self.norm: nn.Module = nn.BatchNorm2d(dims[-1])
         self.head_drop = nn.Dropout(drop_rate)
         self.head = nn.Linear(dims[-1], num_classes) if num_classes else nn.Identity()
         self.apply(_init_weights)
@@ -170,7 +164,7 @@ class BiFormer(nn.Module):
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Recompute each block in the backward pass instead of keeping its activations."""
         for stage in self.stages:
-            stage.grad_checkpointing = enable
+            stage.grad_checkpointing = enable  # type: ignore[assignment]
 
     def get_classifier(self) -> nn.Module:
         """The last layer."""
@@ -248,9 +242,7 @@ class BiFormer(nn.Module):
         """Images (N, in_chans, H, W) to logits (N, num_classes)."""
         return self.forward_head(self.forward_features(x))
 
-    def load_state_dict(
-        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
-    ) -> Any:
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Load our own or the released parameter names; nothing is loaded unless everything fits.
 
         Raises:
@@ -295,13 +287,11 @@ class BiFormer(nn.Module):
         Raises:
             ConfigError: With the stage, its map and the remedy.
         """
-        for i, (stage, (rows, columns)) in enumerate(
-            zip(self.stages, self.map_sizes(height, width), strict=True), 1
-        ):
+        for i, (stage, (rows, columns)) in enumerate(zip(self.stages, self.map_sizes(height, width), strict=True), 1):
             where = f"stage {i} of a {height}x{width} image"
             if min(rows, columns) < 1:
                 raise ConfigError(f"{where}: nothing is left of the map; use larger images or stem_stride=1")
-            attention = stage.blocks[0].attn
+            attention = stage.get_submodule("blocks.0.attn")
             if isinstance(attention, BiLevelRoutingAttention):
                 try:
                     attention.grid(rows, columns)
@@ -339,9 +329,7 @@ def _topk_per_stage(topk: Any, patterns: list[str]) -> list[Any]:
 
 def _heads(dim: int, head_dim: int) -> int:
     if dim % head_dim:
-        raise ConfigError(
-            f"{dim} channels do not divide into heads of head_dim={head_dim}; change dims or head_dim"
-        )
+        raise ConfigError(f"{dim} channels do not divide into heads of head_dim={head_dim}; change dims or head_dim")
     return dim // head_dim
 
 
@@ -357,9 +345,7 @@ def _check_scalars(
     drop_rate: float,
 ) -> None:
     if not depths or min(depths) < 1 or len(dims) != len(depths):
-        raise ConfigError(
-            f"depths={list(depths)} and dims={list(dims)} must have one positive entry for each stage"
-        )
+        raise ConfigError(f"depths={list(depths)} and dims={list(dims)} must have one positive entry for each stage")
     for name, value, least in (
         ("head_dim", head_dim, 1),
         ("in_chans", in_chans, 1),

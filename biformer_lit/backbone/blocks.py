@@ -101,12 +101,9 @@ class Stage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C_in, H, W) to (N, C, H', W')."""
-
         if self.downsample is not None:
             x = self.downsample(x)
         x = x.permute(0, 2, 3, 1)
-        if self.grad_checkpointing and self.training:
-            x = checkpoint_seq(self.blocks, x)
-        else:
-            x = self.blocks(x)
+        recompute = self.grad_checkpointing and self.training
+        x = checkpoint_seq(self.blocks, x) if recompute else self.blocks(x)
         return x.permute(0, 3, 1, 2)

@@ -76,9 +76,7 @@ class Backbone:
             ConfigError: On a setting that cannot work.
         """
         if self.name not in variants.VARIANTS:
-            raise ConfigError(
-                f"backbone.name={self.name!r} is unknown; choose one of {', '.join(variants.VARIANTS)}"
-            )
+            raise ConfigError(f"backbone.name={self.name!r} is unknown; choose one of {', '.join(variants.VARIANTS)}")
         given = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "name"}
         given = {key: value for key, value in given.items() if value is not None}
         model: nn.Module = timm.create_model(self.name, num_classes=num_classes, **given, **overrides)

@@ -98,9 +98,7 @@ def check_fits(model: nn.Module, state_dict: Mapping[str, Any]) -> str | None:
     ):
         if keys:
             problems.append(f"{len(keys)} {what} ({_some(keys)})")
-    shapes = [
-        f"{key} {given[key]} instead of {own[key]}" for key in own if given.get(key, own[key]) != own[key]
-    ]
+    shapes = [f"{key} {given[key]} instead of {own[key]}" for key in own if given.get(key, own[key]) != own[key]]
     if shapes:
         problems.append(f"{len(shapes)} of another shape ({_some(shapes)})")
     if not problems:
@@ -132,7 +130,8 @@ def load_weights(
     contents = read_checkpoint(source) if isinstance(source, (str, Path)) else dict(source)
     where = f"{source}: " if isinstance(source, (str, Path)) else ""
     state_dict, description = _pick(contents, copy, where)
-    net = model.model if hasattr(model, "feature_info") and hasattr(model, "model") else model
+    inner = getattr(model, "model", None)  # features_only wraps the network
+    net = inner if isinstance(inner, nn.Module) else model
     own = net.state_dict()
     head = [key for key in ("head.weight", "head.bias") if key in own]
     unused = [key for key in state_dict if key.startswith(("head.", "norm.")) and key not in own]
@@ -148,9 +147,7 @@ def load_weights(
     report = LoadReport(f"{where}{description}", tuple(fresh), tuple(unused))
     logger.info("loaded %s", report.source)
     if fresh:
-        logger.warning(
-            "%sthe classifier has another number of classes or is absent: the head is fresh", where
-        )
+        logger.warning("%sthe classifier has another number of classes or is absent: the head is fresh", where)
     return report
 
 
@@ -162,9 +159,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(
-            f"{path}: there is no such file; give the path of a .pth, .ckpt or .safetensors file"
-        )
+        raise CheckpointError(f"{path}: there is no such file; give the path of a .pth, .ckpt or .safetensors file")
     try:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
@@ -172,9 +167,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             warnings.simplefilter("ignore", UserWarning)
             contents = torch.load(path, map_location="cpu", weights_only=True)
     except SafetensorError as error:
-        raise CheckpointError(
-            f"{path}: not a readable safetensors file ({error}); fetch or save it again"
-        ) from None
+        raise CheckpointError(f"{path}: not a readable safetensors file ({error}); fetch or save it again") from None
     except pickle.UnpicklingError as error:
         reason = next(line.strip() for line in str(error).splitlines() if line.strip())
         raise CheckpointError(
@@ -183,9 +176,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         ) from None
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise CheckpointError(
-            f"{path}: damaged or not a PyTorch file ({reason}); fetch or save it again"
-        ) from None
+        raise CheckpointError(f"{path}: damaged or not a PyTorch file ({reason}); fetch or save it again") from None
     if not isinstance(contents, dict):
         raise CheckpointError(f"{path}: holds a {type(contents).__name__} instead of a dict of tensors")
     return contents
@@ -234,11 +225,7 @@ def _pick(contents: dict[str, Any], copy: str | None, where: str) -> tuple[dict[
         raise CheckpointError(f"{where}holds no {wanted} weights, only {', '.join(copies)}; leave copy out")
     entry = copies[wanted]
     tensors = contents[entry] if entry else contents
-    if (
-        not isinstance(tensors, Mapping)
-        or not tensors
-        or not all(isinstance(t, Tensor) for t in tensors.values())
-    ):
+    if not isinstance(tensors, Mapping) or not tensors or not all(isinstance(t, Tensor) for t in tensors.values()):
         found = ", ".join(list(map(str, contents))[:5]) or "nothing"
         raise CheckpointError(f"{where}holds no state dict of tensors; its entries are: {found}")
     others = [name for name in copies if name != wanted]

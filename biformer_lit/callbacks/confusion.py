@@ -21,9 +21,7 @@ class ConfusionMatrix(Callback):
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start a fresh count on the run's device."""
         classes = int(pl_module.num_classes)  # type: ignore[arg-type]
-        self.matrix = (
-            MulticlassConfusionMatrix(classes, normalize="true").to(pl_module.device) if classes > 1 else None
-        )
+        self.matrix = MulticlassConfusionMatrix(classes, normalize="true").to(pl_module.device) if classes > 1 else None
 
     def on_validation_batch_end(
         self,
@@ -61,9 +59,7 @@ def draw_confusion(shares: Tensor, names: list[str]) -> Figure:
     classes = len(shares)
     named = len(names) == classes <= _MOST_NAMED
     side = min(4 + 0.35 * classes, 12)
-    figure = Figure(
-        figsize=(side, side), layout="constrained"
-    )  # no pyplot: nothing global, no display needed
+    figure = Figure(figsize=(side, side), layout="constrained")  # no pyplot: nothing global, no display needed
     axes = figure.subplots()
     image = axes.imshow(shares.cpu().numpy(), cmap="Blues", vmin=0, vmax=1)
     axes.set_xlabel("predicted class")

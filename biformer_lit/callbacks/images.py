@@ -28,9 +28,7 @@ class InputImages(Callback):
             return
         images = batch["image"][: self.count].detach().float().cpu()
         data = getattr(trainer, "datamodule", None)
-        mean, std = (
-            torch.tensor(getattr(data, name, default)) for name, default in (("mean", 0.0), ("std", 1.0))
-        )
+        mean, std = (torch.tensor(getattr(data, name, default)) for name, default in (("mean", 0.0), ("std", 1.0)))
         images = (images * std.view(1, -1, 1, 1) + mean.view(1, -1, 1, 1)).clamp(0, 1)
         grid = make_grid(images, nrow=8, padding=1)
         for logger in trainer.loggers:

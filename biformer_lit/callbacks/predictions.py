@@ -41,9 +41,7 @@ class PredictionWriter(Callback):
         if path.exists():
             raise ConfigError(f"predictions.path={path} exists already; choose another file or remove it")
         if not path.parent.is_dir():
-            raise ConfigError(
-                f"predictions.path={path}: the folder {path.parent} does not exist; make it first"
-            )
+            raise ConfigError(f"predictions.path={path}: the folder {path.parent} does not exist; make it first")
         self.names = list(pl_module.class_names) or [str(i) for i in range(int(pl_module.num_classes))]  # type: ignore[arg-type]
         self.file = path.open("w", newline="", encoding="utf-8")
         self.written = path

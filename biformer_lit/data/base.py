@@ -205,9 +205,7 @@ class HFDataModule(LightningDataModule):
     def _add(self, part: Part, split: str, rows: Integers | None) -> None:
         table = self._tables[split]
         if self._image_column not in table.column_names:
-            raise DataError(
-                f"split {split!r} has no column {self._image_column!r}; set data.init_args.image_column"
-            )
+            raise DataError(f"split {split!r} has no column {self._image_column!r}; set data.init_args.image_column")
         if rows is None:
             self._require_rows(split)
             self.check(table, split, part)

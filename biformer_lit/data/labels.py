@@ -108,13 +108,9 @@ def find_classes(feature: Any, labels: Sequence[int | str | None], num_classes: 
     if isinstance(feature, datasets.ClassLabel):
         classes = Classes(feature.names)
     else:
-        found = {
-            value for value in labels if value is not None and not (isinstance(value, int) and value < 0)
-        }
+        found = {value for value in labels if value is not None and not (isinstance(value, int) and value < 0)}
         if not found:
-            raise DataError(
-                "no row is labelled; set data.init_args.label_column to the column with the labels"
-            )
+            raise DataError("no row is labelled; set data.init_args.label_column to the column with the labels")
         integers = [value for value in found if isinstance(value, int)]
         if num_classes is not None and integers and max(integers) < num_classes:
             return Classes(map(str, range(num_classes)))
@@ -174,9 +170,7 @@ def require_labelled(numbers: Integers, split: str) -> None:
         )
 
 
-def stratified_split(
-    numbers: Integers, fraction: float, seed: int, names: Sequence[str]
-) -> tuple[Integers, Integers]:
+def stratified_split(numbers: Integers, fraction: float, seed: int, names: Sequence[str]) -> tuple[Integers, Integers]:
     """Divide the rows so that each class has the same share on both sides.
 
     Args:

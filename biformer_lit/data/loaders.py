@@ -98,9 +98,7 @@ class TrainLoader(Loader):
             )
 
 
-def loader_options(
-    trainer: Trainer | None, batch_size: int, workers: int | None, collate: Collate
-) -> dict[str, Any]:
+def loader_options(trainer: Trainer | None, batch_size: int, workers: int | None, collate: Collate) -> dict[str, Any]:
     """Arguments for a ``Loader`` that do not depend on the data.
 
     Args:
@@ -122,9 +120,7 @@ def loader_options(
     }
 
 
-def follow_epochs(
-    loader: DataLoader[Any], trainer: Trainer | None, start: Callable[[int, int], None]
-) -> None:
+def follow_epochs(loader: DataLoader[Any], trainer: Trainer | None, start: Callable[[int, int], None]) -> None:
     """Have ``start`` called with epoch and batches to leave out when Lightning announces an epoch.
 
     Lightning announces an epoch to the sampler only; that of a stream is a dummy of torch's. The loader may

@@ -107,9 +107,7 @@ def _reason(error: BaseException) -> str:
     return text if len(text) <= 300 else f"{text[:297]}..."
 
 
-def find_split(
-    kind: Literal["train", "validation", "test"], given: str | None, names: list[str]
-) -> str | None:
+def find_split(kind: Literal["train", "validation", "test"], given: str | None, names: list[str]) -> str | None:
     """Name of the split to use as ``kind``.
 
     Args:
@@ -127,9 +125,7 @@ def find_split(
     if given is not None:
         if given not in names:
             argument = {"train": "train_split", "validation": "val_split", "test": "test_split"}[kind]
-            raise ConfigError(
-                f"data.init_args.{argument}: no split {given!r}; the data set has {', '.join(names)}"
-            )
+            raise ConfigError(f"data.init_args.{argument}: no split {given!r}; the data set has {', '.join(names)}")
         return given
     return next((name for name in _SPLIT_NAMES.get(kind, ()) if name in names), None)
 
@@ -145,9 +141,7 @@ def columns_of(table: datasets.Dataset | datasets.IterableDataset, split: str) -
         DataError: If they cannot be known, which happens with streams only.
     """
     if table.features is None:
-        raise DataError(
-            f"split {split!r}: the columns of the stream are unknown; set data.init_args.streaming: false"
-        )
+        raise DataError(f"split {split!r}: the columns of the stream are unknown; set data.init_args.streaming: false")
     return table.features
 
 
@@ -207,9 +201,7 @@ def find_label_column(features: datasets.Features, given: str | None, argument: 
         _require_column(features, given, argument)
         return given
     classes = [name for name, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
-    return _only(
-        classes, _only_named(classes or list(features), _LABEL_COLUMNS), features, argument, "labels"
-    )
+    return _only(classes, _only_named(classes or list(features), _LABEL_COLUMNS), features, argument, "labels")
 
 
 def _only(sure: list[str], named: str | None, features: datasets.Features, argument: str, what: str) -> str:

@@ -99,9 +99,7 @@ class RegionGrid:
     def padded(self) -> "RegionGrid":
         """The grid of the map after :func:`pad`, which divides."""
         bottom, right = self.padding
-        return RegionGrid(
-            self.height + bottom, self.width + right, self.region_height, self.region_width, self.masked
-        )
+        return RegionGrid(self.height + bottom, self.width + right, self.region_height, self.region_width, self.masked)
 
     def region_of_token(self, device: torch.device) -> Tensor:
         """Number of the region of every token of the map in raster order, shape (height * width,)."""

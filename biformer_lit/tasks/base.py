@@ -72,7 +72,7 @@ class BiFormerTask(LightningModule, ABC):
     def build_net(self, num_classes: int) -> nn.Module:
         """The network for this number of classes."""
 
-    def build_metrics(self, num_classes: int) -> None:  # noqa: B027 (a task may have none)
+    def build_metrics(self, num_classes: int) -> None:
         """Make the metrics; called once, after the network is built."""
 
     def save_settings(self) -> None:
@@ -96,9 +96,7 @@ class BiFormerTask(LightningModule, ABC):
             return
         self._take_classes_from_data()
         if self.num_classes is None:
-            raise ConfigError(
-                "num_classes is unknown: set model.init_args.num_classes, or give a data module"
-            )
+            raise ConfigError("num_classes is unknown: set model.init_args.num_classes, or give a data module")
         with local_seed(base_seed(), "initial weights"):
             self.net = self.build_net(self.num_classes)
         self.build_metrics(self.num_classes)
@@ -114,9 +112,7 @@ class BiFormerTask(LightningModule, ABC):
         data = getattr(self._trainer, "datamodule", None) if self._trainer is not None else None
         try:
             found = getattr(data, "num_classes", None)
-        except (
-            ConfigError
-        ):  # images without labels can still be predicted, with the classes of the checkpoint
+        except ConfigError:  # images without labels can still be predicted, with the classes of the checkpoint
             if self.num_classes is None:
                 raise
             found = None
@@ -150,8 +146,8 @@ class BiFormerTask(LightningModule, ABC):
             raise ConfigError("the length of the run is unknown: set trainer.max_epochs or trainer.max_steps")
         if batches == float("inf") and self.optim.warmup_epochs:
             raise ConfigError(
-                "optim.warmup_epochs needs an epoch of known length: set trainer.limit_train_batches to a number "
-                "of batches, or optim.warmup_epochs to 0"
+                "optim.warmup_epochs needs an epoch of known length: set trainer.limit_train_batches to a "
+                "number of batches, or optim.warmup_epochs to 0"
             )
         steps_per_epoch = batches / self.trainer.accumulate_grad_batches
         warmup = round(self.optim.warmup_epochs * steps_per_epoch) if self.optim.warmup_epochs else 0
@@ -167,9 +163,7 @@ class BiFormerTask(LightningModule, ABC):
         per_process = getattr(data, "batch_size", None)
         if per_process is None:
             if self.optim.lr_batch:
-                raise ConfigError(
-                    "optim.lr_batch scales lr by the batch, which only a data module tells; set it to 0"
-                )
+                raise ConfigError("optim.lr_batch scales lr by the batch, which only a data module tells; set it to 0")
             return 1
         return int(per_process * self.trainer.world_size * self.trainer.accumulate_grad_batches)
 

@@ -81,7 +81,7 @@ class ClassificationTask(BiFormerTask):
         weights: str | None = None,
         weights_copy: Literal["raw", "ema"] | None = None,
         optim: Optimization = Optimization(),  # noqa: B008 (frozen)
-        mixing: Mixing = Mixing(),  # noqa: B008 (frozen)
+        mixing: Mixing = Mixing(),
         label_smoothing: float = 0.1,
         compile: bool | dict[str, Any] = False,  # noqa: A002 (the name users know from torch)
         grad_checkpointing: bool = False,
@@ -132,9 +132,7 @@ class ClassificationTask(BiFormerTask):
         """
         size = getattr(getattr(self.trainer, "datamodule", None), "batch_size", 2)
         if self.mix is not None and size % 2:
-            raise ConfigError(
-                f"data.init_args.batch_size={size} is odd, but mixing needs pairs; use an even size"
-            )
+            raise ConfigError(f"data.init_args.batch_size={size} is odd, but mixing needs pairs; use an even size")
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Loss of one batch; what the network saw is left in ``batch["image"]`` for whoever draws it."""
@@ -142,9 +140,7 @@ class ClassificationTask(BiFormerTask):
         if self.mix is not None:
             batch["image"], target = self.mix(batch["image"], target)
         logits = self.net(batch["image"])
-        smoothing = (
-            0.0 if self.mix is not None else self.label_smoothing
-        )  # mixed targets are smoothed already
+        smoothing = 0.0 if self.mix is not None else self.label_smoothing  # mixed targets are smoothed already
         loss = F.cross_entropy(logits.float(), target, label_smoothing=smoothing)
         self.log("train/loss", loss, prog_bar=True)
         return loss
@@ -166,5 +162,5 @@ class ClassificationTask(BiFormerTask):
         loss = F.cross_entropy(logits, batch["label"])
         metrics.update(logits, batch["label"])
         self.log(f"{name}/loss", loss, batch_size=len(logits), sync_dist=True)
-        self.log_dict(metrics, prog_bar=name == "val", batch_size=len(logits))  # type: ignore[arg-type]
+        self.log_dict(metrics, prog_bar=name == "val", batch_size=len(logits))
         return {"prediction": logits.argmax(-1), "label": batch["label"]}

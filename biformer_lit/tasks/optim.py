@@ -61,7 +61,7 @@ class Optimization:
             ("layer_decay", 0 < self.layer_decay <= 1, "above 0 and at most 1"),
             ("warmup_epochs", self.warmup_epochs >= 0, "at least 0"),
             ("warmup_lr", self.warmup_lr >= 0, "at least 0"),
-            ("min_lr", 0 <= self.min_lr, "at least 0"),
+            ("min_lr", self.min_lr >= 0, "at least 0"),
         )
         for field, good, allowed in checks:
             if not good:
@@ -83,21 +83,18 @@ class Optimization:
         Returns:
             An optimiser whose groups hold their own peak rate.
         """
+        exempt = net.no_weight_decay()  # type: ignore[operator]  # timm's contract
         if self.layer_decay < 1:
-            groups = param_groups_layer_decay(
-                net, self.weight_decay, net.no_weight_decay(), layer_decay=self.layer_decay
-            )
+            groups = param_groups_layer_decay(net, self.weight_decay, exempt, layer_decay=self.layer_decay)
         else:
-            groups = param_groups_weight_decay(net, self.weight_decay, net.no_weight_decay())
+            groups = param_groups_weight_decay(net, self.weight_decay, exempt)
         for group in groups:
             group["lr"] = lr * group.pop("lr_scale", 1.0)
         if self.name == "sgd":
             return torch.optim.SGD(groups, lr=lr, momentum=0.9, nesterov=True, fused=self.fused)
         return torch.optim.AdamW(groups, lr=lr, betas=self.betas, fused=self.fused)
 
-    def schedule(
-        self, optimizer: Optimizer, lr: float, total_steps: int, warmup_steps: int
-    ) -> dict[str, Any]:
+    def schedule(self, optimizer: Optimizer, lr: float, total_steps: int, warmup_steps: int) -> dict[str, Any]:
         """Linear warm-up and cosine, set anew at every step; in the form Lightning expects."""
         factor = warmup_cosine(self.warmup_lr / lr, min(self.min_lr / lr, 1.0), total_steps, warmup_steps)
         return {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}

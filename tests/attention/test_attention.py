@@ -24,9 +24,7 @@ def test_all_regions_is_full_attention_on_any_map(size, regions, backend):
 
 def test_released_padding_is_off_dense_attention():
     torch.manual_seed(0)
-    bra = BiLevelRoutingAttention(
-        32, 2, topk="all", regions=7, scale="head", padding="released", lce=0
-    ).double()
+    bra = BiLevelRoutingAttention(32, 2, topk="all", regions=7, scale="head", padding="released", lce=0).double()
     torch.nn.init.normal_(bra.qkv.bias)
     x = torch.randn(2, 8, 8, 32, dtype=torch.float64)
     wanted = twin_of(bra)(x)

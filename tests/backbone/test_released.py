@@ -38,9 +38,7 @@ def test_logits_and_gradients(name):
     assert relative_error(total[None], figures["grad_norm_total"]) < TOLERANCE
     gradients = dict(model.named_parameters())
     checked = 0
-    for released, ours in zip(
-        shapes, rename_released({k: torch.zeros(s) for k, s in shapes.items()}), strict=True
-    ):
+    for released, ours in zip(shapes, rename_released({k: torch.zeros(s) for k, s in shapes.items()}), strict=True):
         if f"grad/{released}" in figures:
             assert relative_error(gradients[ours].grad, figures[f"grad/{released}"]) < TOLERANCE, released
             checked += 1
@@ -102,8 +100,7 @@ def test_attention_module(case, backend):
 def _our_names(keys):
     """Names of the attention module alone, by way of a block of a whole model."""
     renamed = rename_released(
-        {"downsample_layers.0.0.weight": torch.zeros(1)}
-        | {f"stages.0.0.attn.{k}": torch.zeros(1, 1) for k in keys}
+        {"downsample_layers.0.0.weight": torch.zeros(1)} | {f"stages.0.0.attn.{k}": torch.zeros(1, 1) for k in keys}
     )
     return [key.removeprefix("stages.0.blocks.0.attn.") for key in list(renamed)[1:]]
 

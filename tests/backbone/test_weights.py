@@ -30,9 +30,7 @@ def released_names(state_dict):
         if ".downsample." in name:
             _, stage, _, kind, leaf = name.split(".")
             name = f"downsample_layers.{stage}.{'0' if kind == 'conv' else '1'}.{leaf}"
-        name = (
-            name.replace(".blocks.", ".").replace(".cpe.", ".pos_embed.").replace(".attn.lce.", ".attn.lepe.")
-        )
+        name = name.replace(".blocks.", ".").replace(".cpe.", ".pos_embed.").replace(".attn.lce.", ".attn.lepe.")
         last = name.startswith("stages.3.")
         name = name.replace(".attn.qkv.", ".attn.qkv." if last else ".attn.qkv.qkv.")
         name = name.replace(".attn.proj.", ".attn.proj." if last else ".attn.wo.")
@@ -96,9 +94,7 @@ def test_timm_s_own_door_takes_the_average_and_says_so(checkpoint, ema, caplog):
 
 
 def test_timm_s_own_door_names_what_does_not_fit(checkpoint):
-    with pytest.raises(
-        CheckpointError, match=r"2 of another shape \(head.weight \(10, 128\) instead of \(7, 128\)"
-    ):
+    with pytest.raises(CheckpointError, match=r"2 of another shape \(head.weight \(10, 128\) instead of \(7, 128\)"):
         small(num_classes=7, checkpoint_path=str(checkpoint))
 
 
@@ -173,9 +169,7 @@ def test_code_in_a_file_is_never_run(tmp_path, capsys):
     path.write_bytes(pickle.dumps({"model": Evil()}))
     torch.save({"model": Evil()}, tmp_path / "evil2.pth")
     for name in ("evil.pth", "evil2.pth"):
-        with pytest.raises(
-            CheckpointError, match=r"evil2?\.pth: .*(load only files you trust|fetch or save it again)"
-        ):
+        with pytest.raises(CheckpointError, match=r"evil2?\.pth: .*(load only files you trust|fetch or save it again)"):
             biformer_lit.load_weights(small(), tmp_path / name)
     assert "run!" not in capsys.readouterr().out
 

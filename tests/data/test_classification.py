@@ -180,10 +180,7 @@ def test_skipping_bad_images(make_table, write, caplog, workers):
     assert [batch["index"].tolist() for batch in batches] == [[0, 2, 3], [8]]
     assert data.skipped["validation"].rows == set(bad)
     (record,) = caplog.records
-    assert (
-        record.getMessage()
-        == "split 'validation': 5 images cannot be read and are skipped (rows 1, 4, 5, 6, 7)"
-    )
+    assert record.getMessage() == "split 'validation': 5 images cannot be read and are skipped (rows 1, 4, 5, 6, 7)"
     first = epoch_of(data)
     assert [len(batch["index"]) for batch in first] == [4, 4, 4]  # the next rows stand in
     assert set(indices(first)) == set(range(12)) - set(bad)
@@ -232,9 +229,7 @@ def test_a_batch_larger_than_the_data(make_table, write):
 
 def test_unknown_train_split_and_classes_before_setup(make_table, write):
     folder = write(train=make_table(6), validation=make_table(3))
-    with pytest.raises(
-        ConfigError, match=r"data\.init_args\.train_split: no split 'all'; the data set has train, val"
-    ):
+    with pytest.raises(ConfigError, match=r"data\.init_args\.train_split: no split 'all'; the data set has train, val"):
         module(folder, train_split="all")
     with pytest.raises(ConfigError, match="call setup"):
         _ = ClassificationDataModule().num_classes

@@ -12,10 +12,7 @@ def test_splits_are_complete_stratified_and_disjoint():
         "test": 250,
     }
     everything = np.concatenate(
-        [
-            [[*np.asarray(row["image"]).ravel().tolist(), row["label"]] for row in split]
-            for split in splits.values()
-        ]
+        [[[*np.asarray(row["image"]).ravel().tolist(), row["label"]] for row in split] for split in splits.values()]
     )
     source = load_digits()
     expected = np.column_stack([np.rint(source.data * 255 / 16), source.target])

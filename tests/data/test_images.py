@@ -176,17 +176,13 @@ def test_bad_images(value, reason):
 
 
 def test_damaged_png():
-    content = bytearray(
-        stored(Image.fromarray(np.frombuffer(jpeg()[:3000], np.uint8).reshape(50, 60)), "PNG")["bytes"]
-    )
+    content = bytearray(stored(Image.fromarray(np.frombuffer(jpeg()[:3000], np.uint8).reshape(50, 60)), "PNG")["bytes"])
     content[len(content) // 2] ^= 0xFF
     with pytest.raises(BadImageError, match="row 17"):
         decode_image(bytes(content), WHERE)
 
 
-@pytest.mark.parametrize(
-    "limit", [10, 20]
-)  # Pillow warns from the limit on, and refuses from twice the limit on
+@pytest.mark.parametrize("limit", [10, 20])  # Pillow warns from the limit on, and refuses from twice the limit on
 def test_decompression_bomb(monkeypatch, limit):
     value = stored(Image.new("L", (5, 6)), "PNG")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)

@@ -50,17 +50,13 @@ def test_num_classes(make_table, write):
     data.setup("fit")
     assert data.class_names == ["0", "1", "2", "3", "4"]
     assert labels_of(data.val_dataloader()) == [0, 1, 2]
-    with pytest.raises(
-        ConfigError, match=r"data\.init_args\.num_classes: 4 given, but the data set has 3 classes"
-    ):
+    with pytest.raises(ConfigError, match=r"data\.init_args\.num_classes: 4 given, but the data set has 3 classes"):
         module(folder, num_classes=4).setup("fit")
 
 
 def test_a_label_unknown_in_training_is_named(make_table, write):
     folder = write(train=make_table(4, ["a", "b"] * 2), validation=make_table(2, ["a", "zebra"]))
-    with pytest.raises(
-        DataError, match=r"split 'validation', row 1: label 'zebra' is not one of the 2 classes"
-    ):
+    with pytest.raises(DataError, match=r"split 'validation', row 1: label 'zebra' is not one of the 2 classes"):
         module(folder).setup("fit")
 
 

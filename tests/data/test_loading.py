@@ -40,9 +40,7 @@ def test_save_to_disk(make_table, tmp_path, streaming):
     make_table(6).save_to_disk(tmp_path / "one")
     splits = load_splits(str(tmp_path / "both"), streaming=streaming)
     assert {name: len(list(split)) for name, split in splits.items()} == {"train": 9, "dev": 5}
-    assert [
-        len(list(split)) for split in load_splits(str(tmp_path / "one"), streaming=streaming).values()
-    ] == [6]
+    assert [len(list(split)) for split in load_splits(str(tmp_path / "one"), streaming=streaming).values()] == [6]
 
 
 @pytest.mark.usefixtures("no_hub")
@@ -69,9 +67,7 @@ def test_cast_from_binary_and_from_bare_structs(make_table, tmp_path):
         (tmp_path / name).mkdir()
         table = datasets.Dataset.from_dict({"img": images, "label": labels})
         table.to_parquet(tmp_path / name / "train.parquet")
-        data = ClassificationDataModule(
-            dataset=str(tmp_path / name), batch_size=2, image_size=8, num_workers=0
-        )
+        data = ClassificationDataModule(dataset=str(tmp_path / name), batch_size=2, image_size=8, num_workers=0)
         data.setup("fit")
         assert next(iter(data.train_dataloader()))["image"].shape == (2, 3, 8, 8)
 
@@ -126,9 +122,7 @@ def test_split_names(names, validation, test):
     ("kind", "argument"), [("train", "train_split"), ("validation", "val_split"), ("test", "test_split")]
 )
 def test_unknown_split_lists_the_known(kind, argument):
-    with pytest.raises(
-        ConfigError, match=rf"data\.init_args\.{argument}: no split 'x'; the data set has one, two"
-    ):
+    with pytest.raises(ConfigError, match=rf"data\.init_args\.{argument}: no split 'x'; the data set has one, two"):
         find_split(kind, "x", ["one", "two"])
 
 

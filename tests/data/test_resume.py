@@ -93,9 +93,7 @@ def test_resume(tmp_path, data, workers, checkpoint, options):
     for file in files:
         steps = torch.load(file, weights_only=True)["global_step"]
         resumed = Recorder()
-        trainer(tmp_path, [], **options).fit(
-            resumed, datamodule=data(workers), ckpt_path=file, weights_only=True
-        )
+        trainer(tmp_path, [], **options).fit(resumed, datamodule=data(workers), ckpt_path=file, weights_only=True)
         assert resumed.seen == whole.seen[steps * accumulate :], file.name
 
 

@@ -37,9 +37,7 @@ def test_the_rows_left_out_differ_from_epoch_to_epoch():
 
 @pytest.mark.parametrize("world_size", [1, 2, 3])
 def test_repeats(world_size):
-    ranks = [
-        epoch_of(TrainSampler(300, rank, world_size, seed=1, repeats=3), 0) for rank in range(world_size)
-    ]
+    ranks = [epoch_of(TrainSampler(300, rank, world_size, seed=1, repeats=3), 0) for rank in range(world_size)]
     keys = [key for rank in ranks for key in rank]
     assert len(keys) == len(set(keys)) == 300 // world_size * world_size  # no shorter for being above 256
     assert {key.draw for key in keys} == {0, 1, 2}

@@ -115,9 +115,7 @@ def test_settings_a_stream_cannot_have(make_table, tmp_path):
     make_table(12, [0, 1, 2] * 4).to_parquet(tmp_path / "train.parquet")
     with pytest.raises(ConfigError, match=r"data\.init_args\.num_classes: with streaming"):
         module(str(tmp_path))
-    with pytest.raises(
-        ConfigError, match=r"data\.init_args\.val_split: None does not do for a stream.* train"
-    ):
+    with pytest.raises(ConfigError, match=r"data\.init_args\.val_split: None does not do for a stream.* train"):
         module(str(tmp_path), num_classes=3)
     with pytest.raises(ConfigError, match=r"data\.init_args\.augmentation\.repeats: 3 needs random access"):
         module("digits", augmentation=Augmentation(repeats=3))

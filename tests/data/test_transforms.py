@@ -52,12 +52,7 @@ def test_padded_crop_shifts_by_at_most_an_eighth():
         with local_seed(seed):
             result = transform(noise())
         padded = torch.nn.functional.pad(original, (4, 4, 4, 4))
-        found = [
-            (y, x)
-            for y in range(9)
-            for x in range(9)
-            if torch.equal(padded[:, y : y + 32, x : x + 32], result)
-        ]
+        found = [(y, x) for y in range(9) for x in range(9) if torch.equal(padded[:, y : y + 32, x : x + 32], result)]
         assert len(found) == 1
         shifts.add(found[0])
     assert len(shifts) > 20
@@ -101,9 +96,7 @@ def test_color_jitter_is_off_with_rand_augment():
 
 def test_strongest_posterize_is_black():
     augmentation = Augmentation("none", hflip=0, rand_augment="rand-m10-inc1", erasing=0)
-    (policy,) = [
-        step for step in train_transform(augmentation, 8, ZERO, ONE).transforms if hasattr(step, "ops")
-    ]
+    (policy,) = [step for step in train_transform(augmentation, 8, ZERO, ONE).transforms if hasattr(step, "ops")]
     (operation,) = [op for op in policy.ops if op.name == "PosterizeIncreasing"]
     operation.prob = 1.0
     assert np.asarray(operation(noise())).max() == 0

@@ -58,11 +58,7 @@ def test_backends_equal_the_reference(case, backend, masked, routing):
     grid = RegionGrid.from_regions(height, width, regions, masked=masked)
     topk = min(topk, grid.count)
     tensors = qkv(height, width, heads, size)
-    index = (
-        route(tensors[0], tensors[1], grid, topk)
-        if routing == "topk"
-        else adversarial(routing, 2, grid, topk)
-    )
+    index = route(tensors[0], tensors[1], grid, topk) if routing == "topk" else adversarial(routing, 2, grid, topk)
     gradient = torch.randn(tensors[0].shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     for found, wanted in zip(
         run(backend, tensors, index, grid, heads, gradient),
@@ -81,9 +77,7 @@ def test_lower_precision(backend, dtype, tolerance):
     index = route(exact[0], exact[1], grid, 4)
     rounded = [t.detach().to(dtype).requires_grad_() for t in exact]
     gradient = torch.ones_like(exact[0])
-    truth = run(
-        "reference", [t.detach().double().requires_grad_() for t in rounded], index, grid, 2, gradient
-    )
+    truth = run("reference", [t.detach().double().requires_grad_() for t in rounded], index, grid, 2, gradient)
     for found, wanted in zip(run(backend, rounded, index, grid, 2, gradient.to(dtype)), truth, strict=True):
         assert (found.double() - wanted).norm() <= tolerance * wanted.norm()
 
@@ -139,9 +133,7 @@ def test_unknown_backend_is_refused():
         attend(q, k, v, route(q, k, grid, 1), grid, heads=1, scale=1.0, backend="cuda9")
 
 
-@pytest.mark.parametrize(
-    ("height", "width", "regions"), list(itertools.product((4, 7, 9), (4, 10), ((2, 2), (4, 3))))
-)
+@pytest.mark.parametrize(("height", "width", "regions"), list(itertools.product((4, 7, 9), (4, 10), ((2, 2), (4, 3)))))
 def test_partition_puts_every_token_into_its_region(height, width, regions):
     grid = RegionGrid.from_regions(height, width, regions)
     number = torch.arange(1, height * width + 1).view(1, height, width, 1).float()
