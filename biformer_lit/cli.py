@@ -1,9 +1,12 @@
 """The command line: LightningCLI for training and evaluation, and two commands of our own."""
 
+import contextlib
+import io
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import torch
 import yaml
@@ -18,7 +21,7 @@ import biformer_lit
 from biformer_lit.backbone.weights import convert_checkpoint, read_checkpoint
 from biformer_lit.callbacks import ConfusionMatrix, InputImages, PredictionWriter, Throughput
 from biformer_lit.data import HFDataModule
-from biformer_lit.errors import BiFormerLitError, ConfigError
+from biformer_lit.errors import BiFormerLitError, CheckpointError, ConfigError
 from biformer_lit.messages import one_line
 from biformer_lit.profiling import profile
 from biformer_lit.recipes import find_config
@@ -77,6 +80,13 @@ class BiFormerCLI(LightningCLI):
         )
         parser.add_lightning_class_args(PredictionWriter, "predictions")
 
+    def _set_seed(self) -> None:
+        """Seed everything; a seed out of range is named."""
+        try:
+            super()._set_seed()
+        except ValueError as error:
+            raise ConfigError(f"seed_everything: {error}") from error
+
     def _parse_ckpt_path(self) -> None:
         """Let a checkpoint bring its settings along, as LightningCLI does, but say which it overrides."""
         section = self.config.get(self.config.get("subcommand") or "", {})
@@ -85,8 +95,22 @@ class BiFormerCLI(LightningCLI):
             return
         contents = read_checkpoint(path)
         check_is_task(contents, path)
+        if self.config.subcommand == "fit" and "optimizer_states" not in contents:
+            raise CheckpointError(
+                f"{path}: was saved without the optimiser's state (save_weights_only), so it cannot be resumed; "
+                "to start from its weights set model.init_args.weights instead"
+            )
         typed = _flat(section.get("model").as_dict() if section.get("model") else {})
-        super()._parse_ckpt_path()
+        try:
+            with contextlib.redirect_stderr(io.StringIO()) as said:
+                super()._parse_ckpt_path()
+        except SystemExit:
+            reason = said.getvalue().partition("\n")[0].removeprefix("error: ")
+            raise CheckpointError(
+                f"{path}: holds settings that do not fit ({reason}); to use its weights alone set "
+                "model.init_args.weights instead"
+            ) from None
+        sys.stderr.write(said.getvalue())
         used = _flat(self.config[self.config.subcommand].model.as_dict())
         overridden = [
             f"{key}: {value!r} gives way to {used[key]!r}"
@@ -112,6 +136,10 @@ class BiFormerCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, with what watches a run."""
+        for name in ("accumulate_grad_batches", "check_val_every_n_epoch", "val_check_interval"):
+            value = self.config[self.subcommand].trainer.get(name)  # Lightning divides by these unchecked
+            if isinstance(value, int | float) and value <= 0:
+                raise ConfigError(f"trainer.{name}={value} must be above 0; leave it out for the default")
         try:
             trainer = super().instantiate_trainer(**kwargs)
         except (MisconfigurationException, TypeError, ValueError) as error:
@@ -147,7 +175,7 @@ def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def convert(src: str, dst: str, copy: str | None = None) -> None:
+def convert(src: str, dst: str, copy: Literal["raw", "ema"] | None = None) -> None:
     """Rewrite a checkpoint as safetensors under this package's parameter names.
 
     Args:
@@ -155,7 +183,7 @@ def convert(src: str, dst: str, copy: str | None = None) -> None:
         dst: The .safetensors file to make; never overwritten.
         copy: raw or ema, where the file holds both; by default those that the file's figures belong to.
     """
-    print(f"{dst}: {convert_checkpoint(src, dst, copy=copy)}")  # type: ignore[arg-type]
+    print(f"{dst}: {convert_checkpoint(src, dst, copy=copy)}")
 
 
 COMMANDS: dict[str, Callable[..., None]] = {"profile": profile, "convert": convert}
@@ -212,8 +240,28 @@ def run() -> None:
     """Entry point of the command line: errors of the user's making are one line and exit status 2."""
     try:
         main()
-    except (BiFormerLitError, MisconfigurationException, FileNotFoundError, yaml.YAMLError) as error:
-        _fail(one_line(str(error)))
+    except Exception as error:
+        message = _users_error(error)
+        if message is None:
+            raise
+        _fail(one_line(message))
+
+
+def _users_error(error: Exception) -> str | None:
+    """What to tell the user if ``error`` is of the user's making; None for a defect, which needs its traceback."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}; check the path, and that it may be read or written"
+    if isinstance(error, BiFormerLitError | MisconfigurationException | FileNotFoundError | yaml.YAMLError):
+        return str(error)
+    if isinstance(error, ValueError) and _raised_in(error).startswith("lightning."):
+        return f"trainer: {error}"  # how Lightning refuses what it looks at only when the run starts
+    return None
+
+
+def _raised_in(error: Exception) -> str:
+    """Name of the module whose code raised ``error``."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return str(frames[-1].f_globals.get("__name__", "")) if frames else ""
 
 
 def _with_recipes(args: list[str]) -> list[str]:

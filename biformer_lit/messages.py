@@ -7,7 +7,9 @@ _VALUE = re.compile(r"(?:Given value|Got value): (.*?)\s*$", re.MULTILINE)
 _NESTED_VALUE = re.compile(r"NestedArg\(key='([^']*)', val=(.*)\)")
 _SUBTYPES = re.compile(r"Subtypes: (\[.*\])")
 _EXPECTED = re.compile(r"Expected (?:a |an )?(.*?)(?:\. Got value|: |$)", re.MULTILINE)
-_SOURCE = re.compile(r"^Problem (?:in|with) .*?config.*?: *", re.IGNORECASE)
+_UNKNOWN = re.compile(
+    r"(?:(?:Group|Subcommand) '(\w+)' does not accept option '([^']+)'|Option '([^']+)' is not accepted)"
+)
 _MOST = 500
 
 
@@ -43,10 +45,22 @@ def _readable(types: str) -> str:
 
 
 def _hint(text: str) -> str:
+    if unknown := _UNKNOWN.search(text):
+        where = f" of {unknown[1]}" if unknown[1] else ""
+        return (
+            f"{unknown[2] or unknown[3]}: there is no such setting{where}; correct it (--print_config shows all "
+            "there are, with their defaults) or remove it"
+        )
     if "unrecognized arguments" in text or "does not accept" in text.lower():
         return f"{text}; --help lists the arguments"
     if "arguments are required: fit.data, fit.model" in text:
         return "nothing to train was given: add --config FILE (lightning_cli.yaml is the quickstart)"
+    if "arguments are required" in text or "expected one argument" in text:
+        return f"{text}; give it (--help explains the arguments)"
+    if 'expected "subcommand"' in text:
+        return "no command was given; use fit, validate, test, predict, profile or convert (--help explains them)"
+    if "argument subcommand: invalid choice" in text:
+        return text.replace("'predict')", "'predict', 'profile', 'convert')")
     return text
 
 

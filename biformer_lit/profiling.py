@@ -169,7 +169,7 @@ def _memory(device: torch.device, reset: bool = False) -> int:
 def profile(
     model: VariantName = "biformer_tiny",
     backbone: Backbone = Backbone(),  # noqa: B008 (frozen)
-    size: list[int] = [224],  # noqa: B006 (only read)
+    size: int | list[int] = 224,
     num_classes: int = 1000,
     batch_size: int = 8,
     device: str = "auto",
@@ -188,7 +188,8 @@ def profile(
         train: Measure forward and backward rather than inference.
         measure: Measure at all.
     """
-    if not 1 <= len(size) <= 2 or min(size) < 1:
+    sides = [size] if isinstance(size, int) else size
+    if not 1 <= len(sides) <= 2 or min(sides) < 1:
         raise ConfigError(f"size={size} must be one or two positive numbers, such as 224 or [480,640]")
     if batch_size < 1:
         raise ConfigError(f"batch_size={batch_size} must be at least 1")
@@ -198,7 +199,7 @@ def profile(
         raise ConfigError(
             f"device={device!r} is not there; use cpu" + (" or cuda" if torch.cuda.is_available() else "")
         )
-    height, width = size[0], size[-1]
+    height, width = sides[0], sides[-1]
     backbone = replace(backbone, name=model)
     costs = count_costs(backbone, num_classes, (height, width))
     console = Console()

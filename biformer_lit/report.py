@@ -12,6 +12,7 @@ from biformer_lit.tasks import BiFormerTask
 
 def print_results(trainer: Trainer, task: BiFormerTask) -> None:
     """Print the last epoch's metrics, the best value of the monitored one, and the paths."""
+    log_dir = trainer.log_dir  # agreed on by all ranks, so each has to ask
     if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
         return
     table = Table(title=f"{type(task).__name__}, {trainer.current_epoch} epochs, {trainer.global_step} steps")
@@ -28,5 +29,5 @@ def print_results(trainer: Trainer, task: BiFormerTask) -> None:
     console.print(table)
     if checkpoint is not None and checkpoint.best_model_path:
         console.print(f"best checkpoint: {Path(checkpoint.best_model_path)}", soft_wrap=True, highlight=False)
-    if trainer.log_dir:
-        console.print(f"look at the run: tensorboard --logdir {trainer.log_dir}", soft_wrap=True, highlight=False)
+    if log_dir:
+        console.print(f"look at the run: tensorboard --logdir {log_dir}", soft_wrap=True, highlight=False)

@@ -38,7 +38,7 @@ class Attention(nn.Module, ABC):
     ) -> None:
         super().__init__()
         if heads < 1 or dim % heads:
-            raise ConfigError(f"{dim} channels do not divide into {heads} heads; change dims or head_dim")
+            raise ConfigError(f"{dim} channels do not divide into {heads} heads; change dims, head_dim or full_heads")
         if lce < 0 or (lce and lce % 2 == 0):
             raise ConfigError(f"lce={lce} is not a kernel size; use 0 (off) or an odd number such as 5")
         if lce_input not in ("value", "input"):

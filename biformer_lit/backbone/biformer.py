@@ -114,6 +114,7 @@ class BiFormer(nn.Module):
                 backend=backend,
             )
 
+        self.in_chans = in_chans
         self.num_classes = num_classes
         self.num_features = self.head_hidden_size = dims[-1]
         self.global_pool = global_pool
@@ -265,6 +266,8 @@ class BiFormer(nn.Module):
     # -- inside ------------------------------------------------------------------------------------------
 
     def _embed(self, x: Tensor) -> Tensor:
+        if x.shape[1] != self.in_chans:
+            raise ConfigError(f"in_chans={self.in_chans}, but the images have {x.shape[1]} channels; make them equal")
         self.check_image_size(x.shape[2], x.shape[3])
         # channels-last throughout: convolutions keep it, and attention reads it as NHWC without a copy
         embedded: Tensor = self.stem(x.contiguous(memory_format=torch.channels_last))

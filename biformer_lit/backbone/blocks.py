@@ -63,12 +63,17 @@ class Block(nn.Module):
         mlp_ratio: Hidden channels of the MLP over ``dim``.
         cpe: Kernel size of the depthwise convolution that encodes position; 0 leaves it out.
         drop_path: Probability with which a sample skips a residual branch.
+
+    Raises:
+        ConfigError: If ``mlp_ratio`` leaves no hidden channel.
     """
 
     def __init__(
         self, dim: int, attention: Attention, *, mlp_ratio: float, cpe: int = 3, drop_path: float = 0.0
     ) -> None:
         super().__init__()
+        if int(mlp_ratio * dim) < 1:
+            raise ConfigError(f"mlp_ratio={mlp_ratio} leaves the MLP no hidden channels; use a number such as 3")
         self.cpe = nn.Conv2d(dim, dim, cpe, padding=cpe // 2, groups=dim) if cpe else None
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
         self.attn = attention

@@ -119,7 +119,8 @@ def load_weights(
         source: A ``.pth``, ``.pt``, ``.ckpt`` or ``.safetensors`` file, or what one holds.
         copy: Which weights where a file holds both ``raw`` and ``ema`` (averaged) ones. None takes those that
             the file's figures belong to: the raw ones of a released checkpoint (the released code evaluates
-            these), the averaged ones of our tasks' checkpoints (our tasks evaluate these).
+            these), those that were validated in our tasks' checkpoints
+            (the averaged ones, unless the EMA callback says ``evaluate: raw``).
 
     Returns:
         What was loaded and what was not.
@@ -142,7 +143,7 @@ def load_weights(
         fresh = head
         state_dict.update({key: own[key] for key in head})
     if problem := check_fits(net, state_dict):
-        raise CheckpointError(f"{where}{problem}")
+        raise CheckpointError(f"{where}{problem}; use the settings of the model that they are from")
     net.load_state_dict(state_dict)
     report = LoadReport(f"{where}{description}", tuple(fresh), tuple(unused))
     logger.info("loaded %s", report.source)
@@ -169,13 +170,15 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     except SafetensorError as error:
         raise CheckpointError(f"{path}: not a readable safetensors file ({error}); fetch or save it again") from None
     except pickle.UnpicklingError as error:
-        reason = next(line.strip() for line in str(error).splitlines() if line.strip())
+        code = re.search(r"GLOBAL (\S+)", str(error))  # torch's own text is a page of advice
+        reason = f"it would run {code[1]}" if code else "its pickle cannot be read"
         raise CheckpointError(
-            f"{path}: holds something else than tensors and plain data, or is damaged ({reason[:120]}); "
+            f"{path}: holds something else than tensors and plain data, or is damaged ({reason}); "
             "save a plain state dict, and load only files you trust"
         ) from None
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        reason = str(error).splitlines()[0].partition(". ")[0] if str(error) else type(error).__name__
+        reason = type(error).__name__ if isinstance(error, KeyError) else reason[:120]  # a KeyError says nothing
         raise CheckpointError(f"{path}: damaged or not a PyTorch file ({reason}); fetch or save it again") from None
     if not isinstance(contents, dict):
         raise CheckpointError(f"{path}: holds a {type(contents).__name__} instead of a dict of tensors")
@@ -206,7 +209,10 @@ def convert_checkpoint(
     if not destination.parent.is_dir():
         raise CheckpointError(f"{destination}: the folder {destination.parent} does not exist; make it first")
     state_dict, description = _pick(read_checkpoint(source), copy, f"{source}: ")
-    save_file({key: tensor.contiguous() for key, tensor in state_dict.items()}, destination)
+    try:
+        save_file({key: tensor.contiguous() for key, tensor in state_dict.items()}, destination)
+    except SafetensorError as error:
+        raise CheckpointError(f"{destination}: cannot be written ({error}); choose another place") from None
     return description
 
 
@@ -215,6 +221,9 @@ def _pick(contents: dict[str, Any], copy: str | None, where: str) -> tuple[dict[
     if "current_model_state" in contents:  # a checkpoint of our tasks, trained with the EMA callback
         copies = {"ema": "state_dict", "raw": "current_model_state"}
         wanted = copy or "ema"
+    elif "averaged_model_state" in contents:  # the same, trained with the EMA callback's evaluate: raw
+        copies = {"raw": "state_dict", "ema": "averaged_model_state"}
+        wanted = copy or "raw"
     elif "model" in contents:  # a released checkpoint
         copies = {"raw": "model"} | ({"ema": "model_ema"} if "model_ema" in contents else {})
         wanted = copy or "raw"
@@ -222,7 +231,7 @@ def _pick(contents: dict[str, Any], copy: str | None, where: str) -> tuple[dict[
         copies = {"raw": "state_dict" if "state_dict" in contents else ""}
         wanted = copy or "raw"
     if wanted not in copies:
-        raise CheckpointError(f"{where}holds no {wanted} weights, only {', '.join(copies)}; leave copy out")
+        raise CheckpointError(f"{where}holds no {wanted} weights, only {', '.join(copies)}; leave copy (weights_copy) out")
     entry = copies[wanted]
     tensors = contents[entry] if entry else contents
     if not isinstance(tensors, Mapping) or not tensors or not all(isinstance(t, Tensor) for t in tensors.values()):

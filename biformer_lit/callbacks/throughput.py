@@ -34,5 +34,5 @@ class Throughput(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the epoch's rate, if it had two batches to measure between."""
         if self.images:
-            rate = self.images * trainer.world_size / max(self.ended - self.started, 1e-9)
-            pl_module.log("train/images_per_second", rate, rank_zero_only=True)
+            rate = self.images / max(self.ended - self.started, 1e-9)
+            pl_module.log("train/images_per_second", rate, sync_dist=True, reduce_fx="sum")

@@ -188,13 +188,16 @@ class HFDataModule(LightningDataModule):
             self.setup("validate")
             self._sources[part] = self._sources["validation"]
         else:
-            raise DataError(f"data.init_args.test_split: none to test on; there are {', '.join(names)}")
+            raise DataError(f"data.init_args.test_split: none to test on; there are {', '.join(names)}; name one")
 
     def _prepare_training(self, split: str, validation: str | None) -> None:
         if validation is not None:
             self._add("train", split, None)
             return
-        problem = f"does not do for a stream, which cannot be divided; name one of {', '.join(self._tables)}"
+        problem = (
+            f"does not do for a stream, which cannot be divided; name a split (there are {', '.join(self._tables)}) "
+            "or set data.init_args.streaming: false"
+        )
         require(not self.streaming, "val_split", None, problem)
         self._require_rows(split)
         self.check(self._tables[split], split, "train")
@@ -246,7 +249,7 @@ class HFDataModule(LightningDataModule):
             return self._stream_loader("train")
         source, (rank, world_size) = self._source("train"), self._process()
         sampler = TrainSampler(len(source.rows), rank, world_size, base_seed(), self.repeats)
-        problem = f"is too many: there are {len(source.rows)} training rows for {world_size} processes"
+        problem = f"is too many: there are {len(source.rows)} training rows for {world_size} processes; set at most {len(sampler)}"
         require(self.batch_size <= len(sampler), "batch_size", self.batch_size, problem)
 
         def start(epoch: int, batches: int) -> None:

@@ -7,9 +7,13 @@ from biformer_lit.errors import ConfigError
 FOLDER = Path(__file__).parent
 
 
-def recipe_names() -> list[str]:
-    """Names that ``--config`` understands."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+def recipes() -> dict[str, Path]:
+    """Config files by the names that ``--config`` understands."""
+    found = {path.stem: path for path in FOLDER.glob("*.yaml")}
+    quickstart = FOLDER.parent.parent / "lightning_cli.yaml"  # a wheel has it in the folder, a checkout on top
+    if quickstart.is_file():
+        found.setdefault("digits", quickstart)
+    return dict(sorted(found.items()))
 
 
 def find_config(name: str) -> str:
@@ -20,11 +24,27 @@ def find_config(name: str) -> str:
     Raises:
         ConfigError: If there is neither.
     """
-    recipe = FOLDER / f"{name}.yaml"
-    if not Path(name).exists() and recipe.is_file():
-        return str(recipe)
+    known = recipes()
+    if not Path(name).exists() and name in known:
+        return str(known[name])
     if not Path(name).is_file():
         raise ConfigError(
-            f"--config {name}: there is neither such a file nor such a recipe; recipes are {', '.join(recipe_names())}"
+            f"--config {name}: there is neither such a file nor such a recipe; recipes are {', '.join(known)}"
         )
+    _check(name)
     return name
+
+
+def _check(path: str) -> None:
+    """Refuse a file that is not YAML with settings by name; the parser would not say which file it was."""
+    example = "write settings by name, as lightning_cli.yaml does"
+    try:
+        contents = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except yaml.MarkedYAMLError as error:
+        where = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise ConfigError(f"--config {path}: {where}not YAML ({error.problem}); {example}") from None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise ConfigError(f"--config {path}: not a text file in UTF-8; {example}") from None
+    if not isinstance(contents, dict):
+        found = "nothing" if contents is None else f"a {type(contents).__name__}"
+        raise ConfigError(f"--config {path}: holds {found} instead of settings; {example}")

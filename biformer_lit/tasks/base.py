@@ -11,7 +11,8 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import nn
 
 from biformer_lit.backbone import Backbone, load_weights
-from biformer_lit.errors import ConfigError
+from biformer_lit.backbone.weights import check_fits
+from biformer_lit.errors import CheckpointError, ConfigError
 from biformer_lit.seeding import base_seed, derive_seed, local_seed, seed_all
 from biformer_lit.tasks.optim import Optimization
 
@@ -114,7 +115,10 @@ class BiFormerTask(LightningModule, ABC):
             found = getattr(data, "num_classes", None)
         except ConfigError:  # images without labels can still be predicted, with the classes of the checkpoint
             if self.num_classes is None:
-                raise
+                raise ConfigError(
+                    "num_classes is unknown, for the data is not labelled: give --ckpt_path, or set "
+                    "model.init_args.num_classes"
+                ) from None
             found = None
         if found is None:
             return
@@ -124,7 +128,8 @@ class BiFormerTask(LightningModule, ABC):
         elif self.num_classes != found:
             raise ConfigError(
                 f"num_classes={self.num_classes}, but the data set has {found} classes; "
-                "leave model.init_args.num_classes out"
+                "leave model.init_args.num_classes out, or, if --ckpt_path brought it, set model.init_args.weights "
+                "to take the weights alone"
             )
         self.class_names = list(getattr(data, "class_names", []))
 
@@ -143,7 +148,10 @@ class BiFormerTask(LightningModule, ABC):
         total = self.trainer.estimated_stepping_batches
         batches = self.trainer.num_training_batches
         if total == float("inf") or total < 0:
-            raise ConfigError("the length of the run is unknown: set trainer.max_epochs or trainer.max_steps")
+            raise ConfigError(
+                "the length of the run is unknown: set trainer.max_steps, or trainer.max_epochs and, for a stream, "
+                "trainer.limit_train_batches to a number of batches"
+            )
         if batches == float("inf") and self.optim.warmup_epochs:
             raise ConfigError(
                 "optim.warmup_epochs needs an epoch of known length: set trainer.limit_train_batches to a "
@@ -174,5 +182,11 @@ class BiFormerTask(LightningModule, ABC):
         checkpoint["class_names"] = self.class_names
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the class names, unless the data set has just given its own."""
+        """Restore the class names, unless the data set has just given its own.
+
+        Raises:
+            CheckpointError: If the weights do not fit.
+        """
+        if problem := check_fits(self, checkpoint["state_dict"]):
+            raise CheckpointError(f"--ckpt_path: {problem}; give the checkpoint of this model")
         self.class_names = self.class_names or list(checkpoint.get("class_names", []))

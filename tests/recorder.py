@@ -1,0 +1,34 @@
+"""A callback that writes down what its process saw and drew, for tests across processes."""
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback
+
+
+class Recorder(Callback):
+    """Writes `rank0.json`, `rank1.json`, ... into the working folder at the end of training."""
+
+    def __init__(self) -> None:
+        self.rows = []
+        self.draws = []
+        self.evaluated = []
+        self.pixels = []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.rows.append(batch["index"].tolist())
+        self.pixels.append(float(batch["image"].sum()))
+        self.draws.append([random.random(), float(np.random.rand()), float(torch.rand(()))])
+
+    def on_validation_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0):
+        self.evaluated.append(batch["index"].tolist())
+
+    def on_train_end(self, trainer, pl_module):
+        weights = [float(p.detach().double().norm()) for p in pl_module.net.parameters()]
+        report = {"rows": self.rows, "draws": self.draws, "evaluated": self.evaluated, "weights": weights}
+        report["accuracy"] = float(trainer.callback_metrics["val/acc1"])
+        report["dtype"] = str(next(pl_module.net.parameters()).dtype)
+        Path(f"rank{trainer.global_rank}.json").write_text(json.dumps(report))
