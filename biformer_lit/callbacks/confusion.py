@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import matplotlib as mpl
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
@@ -68,12 +67,11 @@ def draw_confusion(shares: Tensor, names: list[str]) -> Figure:
         axes.set_xticks(range(classes), names, rotation=90)
         axes.set_yticks(range(classes), names)
     if classes <= 15:
-        dark = mpl.color_sequences["tab10"][0]
         for row in range(classes):
             for column in range(classes):
                 share = float(shares[row, column])
                 if share >= 0.005:
-                    colour = "white" if share > 0.5 else dark
+                    colour = "white" if share > 0.5 else "black"
                     axes.text(column, row, f"{share:.2f}", ha="center", va="center", color=colour, fontsize=8)
     figure.colorbar(image, ax=axes, shrink=0.7, label="share of the true class")
     return figure

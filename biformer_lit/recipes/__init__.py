@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import yaml
+
 from biformer_lit.errors import ConfigError
 
 FOLDER = Path(__file__).parent

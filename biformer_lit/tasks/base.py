@@ -4,7 +4,7 @@ import inspect
 import logging
 from abc import ABC, abstractmethod
 from dataclasses import asdict, is_dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -17,6 +17,12 @@ from biformer_lit.seeding import base_seed, derive_seed, local_seed, seed_all
 from biformer_lit.tasks.optim import Optimization
 
 logger = logging.getLogger(__name__)
+Group = TypeVar("Group")
+
+
+def as_group(kind: type[Group], value: Group | dict[str, Any]) -> Group:
+    """A group of settings from itself, or from the plain dict that a checkpoint holds of it."""
+    return kind(**value) if isinstance(value, dict) else value
 
 
 class BiFormerTask(LightningModule, ABC):
@@ -60,11 +66,11 @@ class BiFormerTask(LightningModule, ABC):
         super().__init__()
         if num_classes is not None and num_classes < 1:
             raise ConfigError(f"num_classes={num_classes} must be at least 1, or null to take the data set's")
-        self.backbone = backbone
+        self.backbone = as_group(Backbone, backbone)
         self.num_classes = num_classes
         self.weights = weights
         self.weights_copy = weights_copy
-        self.optim = optim
+        self.optim = as_group(Optimization, optim)
         self.compile_options: bool | dict[str, Any] = compile
         self.grad_checkpointing = grad_checkpointing
         self.class_names: list[str] = []

@@ -1,18 +1,14 @@
 """Tasks from their checkpoints, outside the command line."""
 
-import copy
 from pathlib import Path
 from typing import Any
 
-from biformer_lit.backbone.config import Backbone
 from biformer_lit.backbone.weights import read_checkpoint
 from biformer_lit.errors import CheckpointError
 from biformer_lit.tasks.base import BiFormerTask
-from biformer_lit.tasks.classification import ClassificationTask, Mixing
-from biformer_lit.tasks.optim import Optimization
+from biformer_lit.tasks.classification import ClassificationTask
 
 _TASKS: dict[str, type[BiFormerTask]] = {task.__name__: task for task in (ClassificationTask,)}
-_GROUPS: dict[str, type] = {"backbone": Backbone, "optim": Optimization, "mixing": Mixing}
 
 
 def load_task(path: str | Path) -> BiFormerTask:
@@ -33,11 +29,7 @@ def load_task(path: str | Path) -> BiFormerTask:
     task_class = _TASKS.get(str(settings.pop("_class_path", "ClassificationTask")).rpartition(".")[2])
     if task_class is None:
         raise CheckpointError(f"{path}: was made by a task this version does not have; update biformer_lit")
-    arguments = {
-        key: _GROUPS[key](**value) if key in _GROUPS and isinstance(value, dict) else value
-        for key, value in copy.deepcopy(settings).items()
-        if not key.startswith("_")
-    }
+    arguments = {key: value for key, value in settings.items() if not key.startswith("_")}
     task = task_class(**{**arguments, "weights": None, "compile": False})
     task.configure_model()
     task.load_state_dict(contents["state_dict"])
@@ -51,8 +43,9 @@ def check_is_task(contents: dict[str, Any], path: str | Path) -> None:
     Raises:
         CheckpointError: Naming the file and the right door for weights alone.
     """
-    if "state_dict" not in contents or "pytorch-lightning_version" not in contents:
+    settings = contents.get("hyper_parameters")
+    if "state_dict" not in contents or not isinstance(settings, dict) or "_class_path" not in settings:
         raise CheckpointError(
-            f"{path}: is not a checkpoint of a training run, so it cannot be resumed; "
+            f"{path}: is not a checkpoint of a training run of this package, so it cannot be resumed; "
             "to use its weights set model.init_args.weights instead"
         )

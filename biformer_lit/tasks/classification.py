@@ -11,7 +11,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from biformer_lit.backbone import Backbone
 from biformer_lit.errors import ConfigError
-from biformer_lit.tasks.base import BiFormerTask
+from biformer_lit.tasks.base import BiFormerTask, as_group
 from biformer_lit.tasks.optim import Optimization
 
 
@@ -98,7 +98,7 @@ class ClassificationTask(BiFormerTask):
         if not 0 <= label_smoothing < 1:
             raise ConfigError(f"label_smoothing={label_smoothing} must be at least 0 and below 1")
         self.save_settings()
-        self.mixing = mixing
+        self.mixing = as_group(Mixing, mixing)
         self.label_smoothing = label_smoothing
         self.mix: Mixup | None = None
 

@@ -1,0 +1,541 @@
+"""Bad input of every kind: one line that names the culprit and a remedy, exit status 2, nothing touched.
+
+Each row is a command line and what its one line of error must say. ``$tiny`` is the smallest config that trains,
+``$files`` the folder of the user's files that ``files`` makes; each row changes one thing.
+"""
+
+import hashlib
+import io
+import os
+import re
+import shlex
+import shutil
+import string
+import subprocess
+import sys
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+
+from biformer_lit.cli import main, run
+
+ONE_CPU_BATCH = "--trainer.max_epochs 1 --trainer.limit_train_batches 1 --trainer.limit_val_batches 1"
+
+# Lightning's ordinary lines, which a subprocess shows on stderr before ours
+LOG_LINES = ("Seed set to", "GPU available", "TPU available", "💡 Tip", "`Trainer", "Loading `", "Restoring states")
+
+COMMAND_LINES = [
+    pytest.param("", r"no command .*use fit, validate, test, predict, profile or convert", id="no-command"),
+    pytest.param("fitt $tiny", r"subcommand.*'fitt' .*choose from 'fit', .*'convert'", id="wrong-command"),
+    pytest.param("fit", r"nothing to train was given: add --config FILE", id="no-config"),
+    pytest.param("fit --config", r"--config: expected one argument; give it", id="config-without-name"),
+    pytest.param(
+        "fit --config nope", r"--config nope: .*neither such a file nor .*recipes are .*cifar10", id="unknown-config"
+    ),
+    pytest.param("fit --config $files", r"--config .*files.*neither such a file", id="config-is-a-folder"),
+    pytest.param("fit --config /dev/null", r"--config /dev/null: .*neither such a file", id="config-is-dev-null"),
+    pytest.param("fit $tiny --nonsense 1", r"unrecognized arguments: --nonsense.*--help", id="unknown-argument"),
+    pytest.param("fit $tiny --model.backbone.topkk 1", r"backbone\.topkk.*--help", id="unknown-argument-of-model"),
+    pytest.param("fit $tiny --data.imagesize 1", r"imagesize: there is no such setting; correct", id="unknown-data-arg"),
+]
+
+CONFIG_FILES = [
+    pytest.param(
+        "fit $tiny --config $files/unknown_group.yaml",
+        r"topkk: there is no such setting of backbone; correct it \(--print_config",
+        id="unknown-key-in-a-group",
+    ),
+    pytest.param(
+        "fit $tiny --config $files/unknown_trainer.yaml",
+        r"trainer\.max_epoch: there is no such setting of fit; correct it",
+        id="unknown-key-of-the-trainer",
+    ),
+    pytest.param("fit $tiny --config $files/unknown_top.yaml", r"traner\.max_epochs: there is no", id="unknown-section"),
+    pytest.param("fit $tiny --config $files/malformed.yaml", r"malformed\.yaml: line 2: not YAML .*write", id="malformed"),
+    pytest.param("fit $tiny --config $files/tabs.yaml", r"tabs\.yaml: line 2: not YAML .*write", id="tabs"),
+    pytest.param("fit $tiny --config $files/list.yaml", r"list\.yaml: holds a list instead of settings; write", id="list"),
+    pytest.param("fit $tiny --config=$files/note.txt", r"note\.txt: holds a str instead of settings; write", id="text"),
+    pytest.param("fit $tiny --config $files/empty.yaml", r"empty\.yaml: holds nothing .*; write", id="empty-config"),
+    pytest.param("fit $tiny --config $files/bytes.yaml", r"bytes\.yaml: not a text file in UTF-8; write", id="binary"),
+]
+
+TYPES = [
+    pytest.param("fit $tiny --model.optim.lr fast", r"optim\.lr: 'fast' .*expected float", id="lr-text"),
+    pytest.param("fit $tiny --model.optim.lr nan", r"optim\.lr: 'nan' .*expected float", id="lr-nan"),
+    pytest.param("fit $tiny --data.batch_size 2.5", r"batch_size: '2\.5' .*expected int", id="batch-size-fraction"),
+    pytest.param("fit $tiny --data.mean [0,0]", r"mean: .*\[0, 0\].*expected tuple with 3", id="mean-of-two-channels"),
+    pytest.param("fit $tiny --model.optim.betas [0.9]", r"optim\.betas: .*expected tuple with 2", id="one-beta"),
+    pytest.param("fit $tiny --monitoring maybe", r"monitoring: 'maybe' .*expected bool", id="monitoring"),
+    pytest.param("fit $tiny --seed_everything x", r"seed_everything: 'x' .*expected bool, int", id="seed-text"),
+    pytest.param("fit $tiny --seed_everything -1", r"seed_everything: -1 .*accepts from 0 to", id="seed-negative"),
+    pytest.param("fit $tiny --model.optim.name adamm", r"optim\.name: 'adamm' .*'adamw', 'sgd'", id="optimiser"),
+    pytest.param(
+        "fit $tiny --model.backbone.name biformer_huge", r"backbone\.name: 'biformer_huge' .*'biformer_tiny'", id="variant"
+    ),
+    pytest.param("fit $tiny --model.backbone.stem big", r"backbone\.stem: 'big' .*'overlap', 'patch'", id="stem"),
+    pytest.param(
+        "fit $tiny --model.backbone.attention '[bra, ful]'", r"backbone\.attention: .*'ful'.*'bra', 'full'", id="attention"
+    ),
+    pytest.param("fit $tiny --model.backbone.topk '[1, most]'", r"backbone\.topk: .*'most'.*'all'", id="topk-word"),
+    pytest.param(
+        "fit $tiny --data.augmentation.crop big", r"augmentation\.crop: 'big' .*'padded', 'none'", id="crop-misspelt"
+    ),
+    pytest.param("fit $tiny --data.on_bad_image ignore", r"on_bad_image: 'ignore' .*'error', 'skip'", id="on-bad-image"),
+    pytest.param("fit $tiny --model Clasifier", r"model: 'Clasifier' is not a class .*give its name", id="model-class"),
+    pytest.param("fit $tiny --data FolderData", r"data: 'FolderData' is not a class .*give its name", id="data-class"),
+    pytest.param("fit $tiny --trainer.callbacks+=EMAA", r"trainer\.callbacks: 'EMAA' is not a class", id="callback"),
+    pytest.param("fit $tiny --trainer.logger Bord", r"trainer\.logger: 'Bord' is not a class", id="logger"),
+    pytest.param(
+        "fit $tiny --model lightning.pytorch.demos.boring_classes.BoringModel",
+        r"model: '.*BoringModel' is not allowed; expected BiFormerTask",
+        id="foreign-model",
+    ),
+    pytest.param(
+        "fit $tiny --data lightning.pytorch.demos.boring_classes.BoringDataModule",
+        r"data: '.*BoringDataModule' is not allowed; expected HFDataModule",
+        id="foreign-data",
+    ),
+]
+
+RANGES = [
+    pytest.param("fit $tiny --model.optim.lr -1", r"optim\.lr=-1\.0 must be above 0", id="lr"),
+    pytest.param("fit $tiny --model.optim.betas [0.9,1]", r"optim\.betas=.* must be two numbers of at least 0", id="betas"),
+    pytest.param("fit $tiny --model.optim.layer_decay 0", r"optim\.layer_decay=0\.0 must be above 0", id="layer-decay"),
+    pytest.param("fit $tiny --model.optim.warmup_epochs -1", r"optim\.warmup_epochs=.* at least 0", id="warmup"),
+    pytest.param("fit $tiny --model.mixing.mixup -1", r"mixing\.mixup=-1\.0 must be at least 0", id="mixup"),
+    pytest.param("fit $tiny --model.mixing.prob 2", r"mixing\.prob=2\.0 must be between 0 and 1", id="mixing-prob"),
+    pytest.param("fit $tiny --model.label_smoothing 1", r"label_smoothing=1\.0 must be .*below 1", id="smoothing"),
+    pytest.param("fit $tiny --model.num_classes 0", r"num_classes=0 must be at least 1, or null", id="no-classes"),
+    pytest.param(
+        "fit $tiny --trainer.callbacks '[{class_path: biformer_lit.callbacks.EMA, init_args: {decay: 1.5}}]'",
+        r"decay=1\.5 must be above 0 and below 1",
+        id="ema-decay",
+    ),
+    pytest.param(
+        "fit $tiny --trainer.callbacks '[{class_path: biformer_lit.callbacks.EMA, init_args: {deca: 0.5}}]'",
+        r"deca: there is no such setting; correct it",
+        id="ema-unknown-argument",
+    ),
+    pytest.param("fit $tiny --model.num_classes 7", r"num_classes=7, but .* 10 classes; leave .* out", id="classes-of-model"),
+    pytest.param("fit $tiny --data.num_classes 7", r"num_classes: 7 given, but .* 10 classes .*leave", id="classes-of-data"),
+    pytest.param("fit $tiny --data.batch_size 63", r"batch_size=63 is odd, but mixing .*even size", id="odd-batch"),
+    pytest.param("fit $tiny --data.batch_size 5000", r"batch_size: 5000 .*1347 .*set at most 1347", id="batch-too-large"),
+    pytest.param("fit $tiny --data.batch_size 0", r"batch_size: 0 must be 1 or more", id="batch-size-zero"),
+    pytest.param("fit $tiny --data.num_workers -1", r"num_workers: -1 must not be negative", id="workers"),
+    pytest.param("fit $tiny --data.val_fraction -0.1", r"val_fraction: -0\.1 must lie between 0 and 1", id="val-fraction"),
+    pytest.param("fit $tiny --data.crop_pct 0", r"crop_pct: 0\.0 must be more than 0", id="crop-pct"),
+    pytest.param("fit $tiny --data.std [0,1,1]", r"std: .* must be three numbers above 0", id="std"),
+    pytest.param("fit $tiny --data.augmentation.scale [1,0.5]", r"augmentation\.scale: .*low <= high", id="scale"),
+    pytest.param("fit $tiny --data.augmentation.rand_augment fun", r"rand_augment: 'fun' .*write for", id="rand-augment"),
+]
+
+BACKBONE = [
+    pytest.param("fit $tiny --model.backbone.topk 5", r"stage 1: topk=5 is outside 1\.\.4.*choose", id="topk-large"),
+    pytest.param("fit $tiny --model.backbone.topk 0", r"stage 1: topk=0 is outside 1\.\.4", id="topk-zero"),
+    pytest.param("fit $tiny --model.backbone.topk [1,all,all]", r"topk=.* has 3 values for 2 stages; give", id="topk-list"),
+    pytest.param("fit $tiny --model.backbone.topk [1,1]", r"stage 2: topk=1 .*full attention; write 'all'", id="topk-full"),
+    pytest.param(
+        "fit $tiny --model.backbone.regions 16",
+        r"stage 1 of a 16x16 image: regions=16 .*8 rows .*set regions to at most 8",
+        id="regions-above-the-map",
+    ),
+    pytest.param(
+        "fit $tiny --data.image_size 2", r"stage 1 of a 2x2 image: regions=2 .*enlarge the input image", id="image-too-small"
+    ),
+    pytest.param("fit $tiny --data.image_size 0", r"image_size: 0 must be 1 or more", id="image-size-zero"),
+    pytest.param("fit $tiny --model.backbone.regions 0", r"stage 1: regions=0 must be at least 1", id="regions-zero"),
+    pytest.param("fit $tiny --model.backbone.head_dim 12", r"stage 1: 16 .*head_dim=12; change dims or", id="head-dim"),
+    pytest.param("fit $tiny --model.backbone.full_heads 5", r"stage 2: 32 .*5 heads; change .*full_heads", id="full-heads"),
+    pytest.param("fit $tiny --model.backbone.dims [15,32]", r"dims=\[15, 32\]: .*an even number", id="odd-channels"),
+    pytest.param("fit $tiny --model.backbone.depths [1,1,1]", r"depths=\[1, 1, 1\] and dims=.* for each stage", id="depths"),
+    pytest.param("fit $tiny --model.backbone.attention [bra]", r"attention=.* 1 values for 2 stages; give", id="patterns"),
+    pytest.param("fit $tiny --model.backbone.cpe 2", r"cpe=2 is not a kernel size; use 0 .*odd", id="cpe-even"),
+    pytest.param("fit $tiny --model.backbone.lce 4", r"stage 1: lce=4 is not a kernel size; use 0 .*odd", id="lce-even"),
+    pytest.param("fit $tiny --model.backbone.stem_stride 3", r"stem_stride=3 is not supported; use 4", id="stem-stride"),
+    pytest.param("fit $tiny --model.backbone.mlp_ratio -1", r"stage 1: mlp_ratio=-1\.0 leaves .*use a number", id="mlp"),
+    pytest.param("fit $tiny --model.backbone.drop_path_rate 1", r"drop_path_rate=1\.0 must be .*below 1", id="drop-path"),
+    pytest.param("fit $tiny --model.backbone.in_chans 1", r"in_chans=1, but the images have 3 channels; make", id="in-chans"),
+]
+
+WEIGHTS = [
+    pytest.param("fit $tiny --model.weights gone.pth", r"gone\.pth: there is no such file; give the path", id="gone"),
+    pytest.param("fit $tiny --model.weights $files", r"files.*: there is no such file; give the path", id="folder"),
+    pytest.param("fit $tiny --model.weights /dev/null", r"/dev/null: there is no such file; give", id="dev-null"),
+    pytest.param("fit $tiny --model.weights $files/half.pth", r"half\.pth: damaged .*; fetch or save it again", id="half"),
+    pytest.param("fit $tiny --model.weights $files/note.txt", r"note\.txt: damaged .*; fetch or save", id="weights-text"),
+    pytest.param("fit $tiny --model.weights $files/empty.yaml", r"empty\.yaml: damaged .*; fetch or save", id="no-bytes"),
+    pytest.param(
+        "fit $tiny --model.weights $files/text.safetensors",
+        r"text\.safetensors: not a readable safetensors file .*fetch or save it again",
+        id="safetensors-text",
+    ),
+    pytest.param(
+        "fit $tiny --model.weights $files/code.pth",
+        r"code\.pth: holds something else than tensors .*would run io\.open\).*only files you trust",
+        id="pickle-with-code",
+    ),
+    pytest.param(
+        "fit $tiny --model.weights $files/other.pth",
+        r"other\.pth: the weights do not fit this model, nothing was loaded: .*of another shape .*; use the settings",
+        id="other-architecture",
+    ),
+    pytest.param(
+        "fit $tiny --model.weights $files/other.pth --model.weights_copy ema",
+        r"other\.pth: holds no ema weights, only raw; leave .*weights_copy.* out",
+        id="no-such-copy",
+    ),
+    pytest.param("fit $tiny --ckpt_path gone.ckpt", r"gone\.ckpt: there is no such file; give the path", id="no-ckpt"),
+    pytest.param("test $tiny --ckpt_path $files/half.pth", r"half\.pth: damaged .*; fetch or save", id="ckpt-half"),
+    pytest.param(
+        "fit $tiny --ckpt_path $files/other.pth",
+        r"other\.pth: is not a checkpoint of a training run .*set model\.init_args\.weights instead",
+        id="released-file-to-resume",
+    ),
+    pytest.param(
+        "fit $tiny --ckpt_path $files/foreign.ckpt",
+        r"foreign\.ckpt: holds settings that do not fit \(model: .*other\.Model.*set model\.init_args\.weights",
+        id="ckpt-of-another-program",
+    ),
+    pytest.param(
+        "fit $tiny --ckpt_path $files/light.ckpt",
+        r"light\.ckpt: was saved without the optimiser's state .*set model\.init_args\.weights",
+        id="ckpt-without-optimiser",
+    ),
+    pytest.param(
+        "validate $tiny --ckpt_path $files/keys.ckpt",
+        r"--ckpt_path: the weights do not fit this model, nothing was loaded: .*missing .*unknown",
+        id="ckpt-with-other-keys",
+    ),
+    pytest.param(
+        "validate $tiny --data.dataset $files/good --data.batch_size 8 --ckpt_path $files/trained.ckpt",
+        r"num_classes=10, but the data set has 2 classes; .*--ckpt_path brought it, set model\.init_args\.weights",
+        id="ckpt-for-other-classes",
+    ),
+    pytest.param("fit $tiny --ckpt_path hpc", r"trainer: .*ckpt_path=\"hpc\".*exact checkpoint path", id="ckpt-by-keyword"),
+    pytest.param("fit $tiny --ckpt_path", r"--ckpt_path: expected one argument; give it", id="ckpt-path-without-name"),
+]
+
+PREDICTIONS = [
+    pytest.param(
+        "predict $tiny --predictions.path $files/note.txt",
+        r"predictions\.path=.*note\.txt exists already; choose another file",
+        id="predictions-exist",
+    ),
+    pytest.param(
+        "predict $tiny --predictions.path gone/p.csv", r"predictions\.path=.*folder gone does not exist; make", id="no-folder"
+    ),
+    pytest.param(
+        "predict $tiny --data.dataset $files/bare",
+        r"num_classes is unknown, for the data is not labelled: give --ckpt_path, or set",
+        id="classes-of-unlabelled-images",
+    ),
+]
+
+DATA = [
+    pytest.param("fit $tiny --data.dataset ./gone", r"dataset: the folder 'gone' does not exist .*; give", id="no-data"),
+    pytest.param("fit $tiny --data.dataset ''", r"dataset: '' must name a data set", id="data-without-name"),
+    pytest.param("fit $tiny --data.dataset /dev/null", r"dataset: '/dev/null' is a file; give the folder", id="data-null"),
+    pytest.param(
+        "fit $tiny --data.dataset $files/good/train.parquet", r"train\.parquet' is a file; give the folder", id="data-is-file"
+    ),
+    pytest.param(
+        "fit $tiny --data.dataset $files/hollow", r"dataset: the folder .*hollow' cannot be opened .*it must hold", id="hollow"
+    ),
+    pytest.param(
+        "fit $tiny --data.dataset $files/garbage", r"dataset: the folder .*garbage' cannot .*it must hold", id="garbage"
+    ),
+    pytest.param(
+        "fit $tiny --data.dataset someone/pictures",
+        r"dataset: there is no folder 'someone/pictures' .*OfflineModeIsEnabled.*check .*HF_HUB_OFFLINE",
+        id="hub-unreachable",
+    ),
+    pytest.param(
+        "fit $tiny --data.dataset $files/no_image",
+        r"image_column: cannot tell which .*set it; the columns are x \(int64\), label",
+        id="no-image-column",
+    ),
+    pytest.param(
+        "fit $tiny --data.dataset $files/two_images", r"image_column: cannot tell which .*set it; .*a \(Image\)", id="images"
+    ),
+    pytest.param(
+        "fit $tiny --data.dataset $files/two_labels", r"label_column: cannot tell which .*set it; .*two \(int64\)", id="labels"
+    ),
+    pytest.param("fit $tiny --data.image_column pic", r"image_column: no column 'pic'; .* image \(Image\)", id="no-pic"),
+    pytest.param("fit $tiny --data.image_column label", r"image_column: column 'label' .*not images; the", id="label-as-pic"),
+    pytest.param("fit $tiny --data.label_column cls", r"label_column: no column 'cls'; the columns are", id="no-cls"),
+    pytest.param("fit $tiny --data.train_split trian", r"train_split: no split 'trian'; .*has train", id="train-split"),
+    pytest.param("fit $tiny --data.val_split dev", r"val_split: no split 'dev'; .* has train, validation", id="val-split"),
+    pytest.param(
+        "fit $tiny --data.dataset $files/floats",
+        r"split 'train': column 'label' holds double, .*set data\.init_args\.label_column or convert",
+        id="float-labels",
+    ),
+    pytest.param(
+        "fit $tiny --data.dataset $files/missing_label",
+        r"split 'train', row 4: the label is .*missing \(in 1 of 24 rows\); remove .* or label",
+        id="missing-label",
+    ),
+    pytest.param("fit $tiny --data.dataset $files/unlabelled", r"no row is labelled; set .*label_column", id="unlabelled"),
+    pytest.param(
+        "test $tiny --data.dataset $files/unknown_label --data.batch_size 8",
+        r"split 'test', row 1: label 'z' is not one of the 2 classes .*\(x, y\); correct",
+        id="label-only-in-test",
+    ),
+    pytest.param(
+        "test $tiny --data.dataset $files/hidden_test",
+        r"split 'test' is not labelled .*name a labelled split \(data\.init_args\.test_split\) or use predict",
+        id="unlabelled-test-set",
+    ),
+    pytest.param(
+        "test $tiny --data.dataset $files/good", r"test_split: none to test on; there are train, validation; name", id="no-test"
+    ),
+    pytest.param(
+        "fit $tiny --data.dataset $files/cut --data.batch_size 24",
+        r"split 'train', row 5: the image cannot be read .*on_bad_image: skip",
+        id="truncated-image",
+    ),
+    pytest.param(
+        "fit $tiny --data.dataset $files/cut --data.batch_size 24 --data.num_workers 1",
+        r"split 'train', row 5: the image cannot be read .*on_bad_image: skip",
+        id="truncated-image-in-a-worker",
+    ),
+    pytest.param(
+        "fit $tiny --data.dataset $files/folders --data.batch_size 8 --trainer.limit_train_batches 1.0",
+        r"split 'train', row 0: the image cannot be read \(zero bytes are stored\); .*on_bad_image",
+        id="empty-image-file",
+    ),
+    pytest.param("fit $tiny --data.dataset $files/alone", r"class y has a single row; add rows, .*val_split", id="one-sample"),
+    pytest.param(
+        "fit $tiny --data.dataset $files/hidden_test --data.streaming true",
+        r"val_split: None does not do for a stream.*name a split .*streaming: false",
+        id="stream-without-validation",
+    ),
+    pytest.param(
+        "fit $tiny --data.dataset $files/cut --data.streaming true --trainer.limit_train_batches 1.0",
+        r"length of the run is unknown: set trainer\.max_steps, or .*limit_train_batches",
+        id="stream-without-length",
+    ),
+]
+
+TRAINER = [
+    pytest.param("fit $tiny --trainer.accelerator tup", r"trainer: .*accelerator='tup'.* names are: auto", id="accelerator"),
+    pytest.param("fit $tiny --trainer.devices x", r"trainer: `devices` .*should be an int > 0", id="devices-text"),
+    pytest.param("fit $tiny --trainer.devices 0", r"trainer: .*devices='0'.* not a valid input using cpu", id="no-devices"),
+    pytest.param("fit $tiny --trainer.strategy ddpp", r"trainer: .*strategy='ddpp'.*choices: auto, ddp", id="strategy"),
+    pytest.param("fit $tiny --trainer.max_epochs two", r"trainer\.max_epochs: 'two' .*expected int", id="epochs-text"),
+    pytest.param("fit $tiny --trainer.max_epochs -3", r"trainer: `max_epochs` must be .*-1\. You .*-3", id="epochs-negative"),
+    pytest.param("fit $tiny --trainer.max_epochs -1", r"length of the run is unknown: set trainer\.max_steps", id="endless"),
+    pytest.param("fit $tiny --trainer.precision 12", r"trainer\.precision: '12' .*'bf16-mixed'", id="precision"),
+    pytest.param("fit $tiny --trainer.limit_train_batches 2.5", r"trainer: .*2\.5 for limit_train_batches", id="limit"),
+    pytest.param("fit $tiny --trainer.accumulate_grad_batches 0", r"trainer\.accumulate_grad_batches=0 must be", id="grad"),
+    pytest.param("fit $tiny --trainer.check_val_every_n_epoch 0", r"trainer\.check_val_every_n_epoch=0 must be", id="every"),
+    pytest.param("fit $tiny --trainer.val_check_interval 0", r"trainer\.val_check_interval=0.* must be above", id="interval"),
+    pytest.param(
+        "fit $tiny --trainer.val_check_interval 100", r"trainer: `val_check_interval` \(100\) must be less than", id="interval-100"
+    ),
+    pytest.param("fit $tiny --trainer.max_time 5", r"trainer: .*not a valid duration. Expected .*DD:HH:MM:SS", id="max-time"),
+    pytest.param(
+        "fit $tiny --trainer.logger.save_dir $files/note.txt", r"note\.txt.*: .*; check the path", id="run-folder-is-a-file"
+    ),
+    pytest.param(
+        "fit $tiny --trainer.callbacks.monitor val/nope", r"monitor='val/nope'.*could not find.*'val/acc1'", id="monitor"
+    ),
+]
+
+TOOLS = [
+    pytest.param("convert", r"arguments are required: src, dst; give it", id="convert-nothing"),
+    pytest.param("convert $files/other.pth o.pth", r"o\.pth: .*is a \.safetensors file; give it that suffix", id="suffix"),
+    pytest.param("convert gone.pth o.safetensors", r"gone\.pth: there is no such file; give the path", id="convert-gone"),
+    pytest.param("convert $files/note.txt o.safetensors", r"note\.txt: damaged .*; fetch", id="convert-text"),
+    pytest.param("convert $files/code.pth o.safetensors", r"code\.pth: .*only files you trust", id="convert-code"),
+    pytest.param(
+        "convert $files/other.pth $files/text.safetensors", r"text\.safetensors: exists already; remove it or", id="exists"
+    ),
+    pytest.param("convert $files/other.pth no/o.safetensors", r"folder no does not exist; make it first", id="convert-folder"),
+    pytest.param("convert $files/other.pth o.safetensors --copy both", r"copy: 'both' .*'raw', 'ema'", id="convert-copy"),
+    pytest.param("convert $files/other.pth o.safetensors --copy ema", r"no ema weights, only raw; leave copy", id="no-ema"),
+    pytest.param("profile --model biformer_huge", r"model: 'biformer_huge' .*'biformer_tiny'", id="profile-model"),
+    pytest.param("profile --size 0", r"size=0 must be one or two positive numbers, such as 224", id="profile-size-zero"),
+    pytest.param("profile --size [1,2,3]", r"size=\[1, 2, 3\] must be one or two positive numbers", id="profile-three-sizes"),
+    pytest.param("profile --size big", r"size: 'big' .*expected int, a list of", id="profile-size-text"),
+    pytest.param("profile --size 16", r"stage 1 of a 16x16 image: regions=7 .*at most 4", id="profile-image-too-small"),
+    pytest.param("profile --device cuda", r"device='cuda' is not there; use cpu", id="profile-device"),
+    pytest.param("profile --batch_size 0", r"batch_size=0 must be at least 1", id="profile-batch-size"),
+    pytest.param("profile --backbone.topk [1,2]", r"topk=\[1, 2\] has 2 values for 4 stages; give", id="profile-topk"),
+    pytest.param("profile extra", r"unrecognized arguments: extra; --help", id="profile-extra"),
+]
+
+ROWS = [
+    *COMMAND_LINES,
+    *CONFIG_FILES,
+    *TYPES,
+    *RANGES,
+    *BACKBONE,
+    *WEIGHTS,
+    *PREDICTIONS,
+    *DATA,
+    *TRAINER,
+    *TOOLS,
+]
+
+# One that the parser sees, one that a constructor sees, and one from the middle of a run.
+AS_SUBPROCESS = [
+    row for row in ROWS if row.id in ("batch-size-fraction", "topk-large", "truncated-image")
+]
+
+
+class Code:
+    def __reduce__(self):
+        return (open, ("ran.txt", "w"))
+
+
+@pytest.fixture(scope="module")
+def files(root, tmp_path_factory):
+    """A user's files: configs, checkpoints and data sets, each with one thing wrong."""
+    folder = tmp_path_factory.mktemp("files")
+    for name, text in {
+        "unknown_group.yaml": "model:\n  init_args:\n    backbone:\n      topkk: 3\n",
+        "unknown_trainer.yaml": "trainer:\n  max_epoch: 3\n",
+        "unknown_top.yaml": "traner:\n  max_epochs: 3\n",
+        "malformed.yaml": "model: [1, 2\nx: y: z\n",
+        "tabs.yaml": "model:\n\tinit_args: 1\n",
+        "list.yaml": "- a\n- b\n",
+        "empty.yaml": "",
+        "note.txt": "hello world\n",
+        "text.safetensors": "hello world\n",
+    }.items():
+        (folder / name).write_text(text)
+    (folder / "bytes.yaml").write_bytes(bytes(range(256)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
+        _make_checkpoints(root, folder, tmp_path_factory.mktemp("trained"), patch)
+        _make_data(folder)
+        yield folder
+
+
+def _make_checkpoints(root, folder, workplace, patch):
+    settings = {"depths": (1, 1), "dims": (32, 64), "attention": ("bra", "full"), "topk": (1, "all"), "num_classes": 10}
+    torch.save({"model": timm.create_model("biformer_tiny", **settings).state_dict()}, folder / "other.pth")
+    content = (folder / "other.pth").read_bytes()
+    (folder / "half.pth").write_bytes(content[: len(content) // 2])
+    torch.save({"model": Code()}, folder / "code.pth")
+    patch.chdir(workplace)
+    main(["fit", "--config", str(root / "tests/configs/tiny.yaml"), *ONE_CPU_BATCH.split()])
+    shutil.copy("runs/tiny/version_0/checkpoints/last.ckpt", folder / "trained.ckpt")
+    trained = torch.load(folder / "trained.ckpt", weights_only=True)
+    renamed = {key.replace("net.", "body."): tensor for key, tensor in trained["state_dict"].items()}
+    torch.save({**trained, "state_dict": renamed}, folder / "keys.ckpt")
+    torch.save({**trained, "hyper_parameters": {"_class_path": "other.Model", "size": 1}}, folder / "foreign.ckpt")
+    del trained["optimizer_states"]
+    torch.save(trained, folder / "light.ckpt")
+
+
+def _picture(row, size=16):
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((size, size, 3), row % 256, np.uint8)).save(buffer, "PNG")
+    return {"bytes": buffer.getvalue(), "path": None}
+
+
+def _table(labels, cut=(), **columns):
+    pictures = [_picture(row) for row in range(len(labels))]
+    for row in cut:
+        pictures[row]["bytes"] = pictures[row]["bytes"][:60]
+    table = datasets.Dataset.from_dict({"image": pictures, "label": labels, **columns})
+    return table.cast_column("image", datasets.Image())
+
+
+def _make_data(folder):
+    datasets.disable_progress_bars()
+
+    def save(name, **splits):
+        (folder / name).mkdir()
+        for split, table in splits.items():
+            table.to_parquet(str(folder / name / f"{split}.parquet"))
+
+    names = ["x", "y"] * 12
+    named = datasets.ClassLabel(names=["x", "y"])
+    plain = _table(names)
+    two_images = plain.rename_column("image", "a").add_column("b", [_picture(0)] * 24)
+    save("good", train=plain, validation=plain)
+    save("no_image", train=datasets.Dataset.from_dict({"x": [1] * 8, "label": [0, 1] * 4}))
+    save("two_images", train=two_images.cast_column("b", datasets.Image()))
+    save("two_labels", train=_table(names, one=[0, 1] * 12, two=[0, 1] * 12).remove_columns("label"))
+    save("floats", train=_table([0.5, 1.5] * 12))
+    save("missing_label", train=_table([0, 1, 0, 1, None, *([0, 1] * 9), 1]))
+    save("unlabelled", train=_table([-1] * 24))
+    save("unknown_label", train=plain, test=_table(["x", "z"] * 4))
+    save("hidden_test", train=_table([0, 1] * 12).cast_column("label", named), test=_table([-1] * 8))
+    save("cut", train=_table(names, cut=[5]).cast_column("label", named), validation=plain.cast_column("label", named))
+    save("alone", train=_table(["x"] * 23 + ["y"]))
+    save("bare", test=plain.remove_columns("label"))
+    (folder / "hollow").mkdir()
+    (folder / "garbage").mkdir()
+    (folder / "garbage/train.parquet").write_bytes(b"not Parquet")
+    for row in range(24):
+        path = folder / f"folders/train/{names[row]}/{row:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(_picture(row)["bytes"] if row else b"")
+
+
+def command_line(text, root, files):
+    tiny = f"--config {shlex.quote(str(root / 'tests/configs/tiny.yaml'))}"
+    return shlex.split(string.Template(text).safe_substitute(tiny=tiny, files=files))
+
+
+def snapshot(folder):
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def left_behind(folder):
+    """What lies in the working directory, without the folder of the run."""
+    return [path.name for path in folder.iterdir() if path.name != "runs"]
+
+
+def check(stderr, message):
+    assert stderr.count("\n") == 1, stderr
+    assert re.match("error: ", stderr), stderr
+    assert re.search(message, stderr), stderr
+    assert len(stderr) < 600
+
+
+@pytest.mark.parametrize(("arguments", "message"), ROWS)
+def test_bad_input_gives_one_clear_line(arguments, message, root, files, tmp_path, monkeypatch, capsys):
+    if "cuda" in arguments and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    # datasets 5 waits five seconds after each pass through a shuffled stream
+    monkeypatch.setattr(datasets.config, "SLEEP_TIME_ON_THREADS_SHUTDOWN", 0, raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["biformer_lit", *command_line(arguments, root, files)])
+    before = snapshot(files)
+    with pytest.raises(SystemExit) as stopped:
+        run()
+    assert stopped.value.code == 2
+    check(capsys.readouterr().err, message)
+    assert snapshot(files) == before
+    assert left_behind(tmp_path) == []
+
+
+@pytest.mark.parametrize(("arguments", "message"), AS_SUBPROCESS)
+def test_the_same_in_a_process_of_its_own(arguments, message, root, files, tmp_path):
+    before = snapshot(files)
+    done = subprocess.run(
+        [sys.executable, "-m", "biformer_lit", *command_line(arguments, root, files)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(root), "HF_DATASETS_CACHE": str(tmp_path.parent / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    lines = [line for line in done.stderr.splitlines(keepends=True) if not line.startswith(LOG_LINES)]
+    check("".join(lines), message)
+    assert snapshot(files) == before
+    assert left_behind(tmp_path) == []
