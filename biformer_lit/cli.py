@@ -24,7 +24,7 @@ from biformer_lit.data import HFDataModule
 from biformer_lit.errors import BiFormerLitError, CheckpointError, ConfigError
 from biformer_lit.messages import one_line
 from biformer_lit.profiling import profile
-from biformer_lit.recipes import find_config
+from biformer_lit.recipes import check_config, find_config
 from biformer_lit.report import print_results
 from biformer_lit.tasks import BiFormerTask
 from biformer_lit.tasks.checkpoint import check_is_task
@@ -105,7 +105,7 @@ class BiFormerCLI(LightningCLI):
             with contextlib.redirect_stderr(io.StringIO()) as said:
                 super()._parse_ckpt_path()
         except SystemExit:
-            reason = said.getvalue().partition("\n")[0].removeprefix("error: ")
+            reason = said.getvalue().rpartition("error: ")[2].partition("\n")[0]
             raise CheckpointError(
                 f"{path}: holds settings that do not fit ({reason}); to use its weights alone set "
                 "model.init_args.weights instead"
@@ -264,14 +264,20 @@ def _raised_in(error: Exception) -> str:
     return str(frames[-1].f_globals.get("__name__", "")) if frames else ""
 
 
+def _config_file(name: str) -> str:
+    path = find_config(name)
+    check_config(path)
+    return path
+
+
 def _with_recipes(args: list[str]) -> list[str]:
     """Recipe names after ``--config`` replaced by their paths."""
     result: list[str] = []
     for i, arg in enumerate(args):
         if i and args[i - 1] in ("--config", "-c"):
-            result.append(find_config(arg))
+            result.append(_config_file(arg))
         elif arg.startswith("--config="):
-            result.append(f"--config={find_config(arg.partition('=')[2])}")
+            result.append(f"--config={_config_file(arg.partition('=')[2])}")
         else:
             result.append(arg)
     return result

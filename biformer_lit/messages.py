@@ -11,6 +11,20 @@ _UNKNOWN = re.compile(
     r"(?:(?:Group|Subcommand) '(\w+)' does not accept option '([^']+)'|Option '([^']+)' is not accepted)"
 )
 _MOST = 500
+# What a message is about, and what to say instead or besides; the first that fits counts.
+_BETTER = {
+    "unrecognized arguments": "{text}; --help lists the arguments",
+    "does not accept": "{text}; --help lists the arguments",
+    "arguments are required: fit.data, fit.model": (
+        "nothing to train was given: add --config FILE (lightning_cli.yaml is the quickstart)"
+    ),
+    "arguments are required": "{text}; give it (--help explains the arguments)",
+    "expected one argument": "{text}; give it (--help explains the arguments)",
+    'expected "subcommand"': (
+        "no command was given; use fit, validate, test, predict, profile or convert (--help explains them)"
+    ),
+    "argument subcommand: invalid choice": "{text}",
+}
 
 
 def one_line(message: str) -> str:
@@ -51,16 +65,9 @@ def _hint(text: str) -> str:
             f"{unknown[2] or unknown[3]}: there is no such setting{where}; correct it (--print_config shows all "
             "there are, with their defaults) or remove it"
         )
-    if "unrecognized arguments" in text or "does not accept" in text.lower():
-        return f"{text}; --help lists the arguments"
-    if "arguments are required: fit.data, fit.model" in text:
-        return "nothing to train was given: add --config FILE (lightning_cli.yaml is the quickstart)"
-    if "arguments are required" in text or "expected one argument" in text:
-        return f"{text}; give it (--help explains the arguments)"
-    if 'expected "subcommand"' in text:
-        return "no command was given; use fit, validate, test, predict, profile or convert (--help explains them)"
-    if "argument subcommand: invalid choice" in text:
-        return text.replace("'predict')", "'predict', 'profile', 'convert')")
+    for part, better in _BETTER.items():
+        if part in text:
+            return better.format(text=text.replace("'predict')", "'predict', 'profile', 'convert')"))
     return text
 
 

@@ -21,7 +21,7 @@ class Recorder(Callback):
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         self.rows.append(batch["index"].tolist())
         self.pixels.append(float(batch["image"].sum()))
-        self.draws.append([random.random(), float(np.random.rand()), float(torch.rand(()))])
+        self.draws.append([random.random(), float(np.random.rand()), float(torch.rand(()))])  # noqa: NPY002
 
     def on_validation_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0):
         self.evaluated.append(batch["index"].tolist())

@@ -13,7 +13,6 @@ import shutil
 import string
 import subprocess
 import sys
-from pathlib import Path
 
 import datasets
 import numpy as np
@@ -24,7 +23,7 @@ from PIL import Image
 
 from biformer_lit.cli import main, run
 
-ONE_CPU_BATCH = "--trainer.max_epochs 1 --trainer.limit_train_batches 1 --trainer.limit_val_batches 1"
+ONE_STEP = "--trainer.max_epochs 1 --trainer.limit_train_batches 1 --trainer.limit_val_batches 1"
 
 # Lightning's ordinary lines, which a subprocess shows on stderr before ours
 LOG_LINES = ("Seed set to", "GPU available", "TPU available", "💡 Tip", "`Trainer", "Loading `", "Restoring states")
@@ -41,7 +40,9 @@ COMMAND_LINES = [
     pytest.param("fit --config /dev/null", r"--config /dev/null: .*neither such a file", id="config-is-dev-null"),
     pytest.param("fit $tiny --nonsense 1", r"unrecognized arguments: --nonsense.*--help", id="unknown-argument"),
     pytest.param("fit $tiny --model.backbone.topkk 1", r"backbone\.topkk.*--help", id="unknown-argument-of-model"),
-    pytest.param("fit $tiny --data.imagesize 1", r"imagesize: there is no such setting; correct", id="unknown-data-arg"),
+    pytest.param(
+        "fit $tiny --data.imagesize 1", r"imagesize: there is no such setting; correct", id="unknown-data-arg"
+    ),
 ]
 
 CONFIG_FILES = [
@@ -55,10 +56,16 @@ CONFIG_FILES = [
         r"trainer\.max_epoch: there is no such setting of fit; correct it",
         id="unknown-key-of-the-trainer",
     ),
-    pytest.param("fit $tiny --config $files/unknown_top.yaml", r"traner\.max_epochs: there is no", id="unknown-section"),
-    pytest.param("fit $tiny --config $files/malformed.yaml", r"malformed\.yaml: line 2: not YAML .*write", id="malformed"),
+    pytest.param(
+        "fit $tiny --config $files/unknown_top.yaml", r"traner\.max_epochs: there is no", id="unknown-section"
+    ),
+    pytest.param(
+        "fit $tiny --config $files/malformed.yaml", r"malformed\.yaml: line 2: not YAML .*write", id="malformed"
+    ),
     pytest.param("fit $tiny --config $files/tabs.yaml", r"tabs\.yaml: line 2: not YAML .*write", id="tabs"),
-    pytest.param("fit $tiny --config $files/list.yaml", r"list\.yaml: holds a list instead of settings; write", id="list"),
+    pytest.param(
+        "fit $tiny --config $files/list.yaml", r"list\.yaml: holds a list instead of settings; write", id="list"
+    ),
     pytest.param("fit $tiny --config=$files/note.txt", r"note\.txt: holds a str instead of settings; write", id="text"),
     pytest.param("fit $tiny --config $files/empty.yaml", r"empty\.yaml: holds nothing .*; write", id="empty-config"),
     pytest.param("fit $tiny --config $files/bytes.yaml", r"bytes\.yaml: not a text file in UTF-8; write", id="binary"),
@@ -75,17 +82,23 @@ TYPES = [
     pytest.param("fit $tiny --seed_everything -1", r"seed_everything: -1 .*accepts from 0 to", id="seed-negative"),
     pytest.param("fit $tiny --model.optim.name adamm", r"optim\.name: 'adamm' .*'adamw', 'sgd'", id="optimiser"),
     pytest.param(
-        "fit $tiny --model.backbone.name biformer_huge", r"backbone\.name: 'biformer_huge' .*'biformer_tiny'", id="variant"
+        "fit $tiny --model.backbone.name biformer_huge",
+        r"backbone\.name: 'biformer_huge' .*'biformer_tiny'",
+        id="variant",
     ),
     pytest.param("fit $tiny --model.backbone.stem big", r"backbone\.stem: 'big' .*'overlap', 'patch'", id="stem"),
     pytest.param(
-        "fit $tiny --model.backbone.attention '[bra, ful]'", r"backbone\.attention: .*'ful'.*'bra', 'full'", id="attention"
+        "fit $tiny --model.backbone.attention '[bra, ful]'",
+        r"backbone\.attention: .*'ful'.*'bra', 'full'",
+        id="attention",
     ),
     pytest.param("fit $tiny --model.backbone.topk '[1, most]'", r"backbone\.topk: .*'most'.*'all'", id="topk-word"),
     pytest.param(
         "fit $tiny --data.augmentation.crop big", r"augmentation\.crop: 'big' .*'padded', 'none'", id="crop-misspelt"
     ),
-    pytest.param("fit $tiny --data.on_bad_image ignore", r"on_bad_image: 'ignore' .*'error', 'skip'", id="on-bad-image"),
+    pytest.param(
+        "fit $tiny --data.on_bad_image ignore", r"on_bad_image: 'ignore' .*'error', 'skip'", id="on-bad-image"
+    ),
     pytest.param("fit $tiny --model Clasifier", r"model: 'Clasifier' is not a class .*give its name", id="model-class"),
     pytest.param("fit $tiny --data FolderData", r"data: 'FolderData' is not a class .*give its name", id="data-class"),
     pytest.param("fit $tiny --trainer.callbacks+=EMAA", r"trainer\.callbacks: 'EMAA' is not a class", id="callback"),
@@ -104,7 +117,9 @@ TYPES = [
 
 RANGES = [
     pytest.param("fit $tiny --model.optim.lr -1", r"optim\.lr=-1\.0 must be above 0", id="lr"),
-    pytest.param("fit $tiny --model.optim.betas [0.9,1]", r"optim\.betas=.* must be two numbers of at least 0", id="betas"),
+    pytest.param(
+        "fit $tiny --model.optim.betas [0.9,1]", r"optim\.betas=.* must be two numbers of at least 0", id="betas"
+    ),
     pytest.param("fit $tiny --model.optim.layer_decay 0", r"optim\.layer_decay=0\.0 must be above 0", id="layer-decay"),
     pytest.param("fit $tiny --model.optim.warmup_epochs -1", r"optim\.warmup_epochs=.* at least 0", id="warmup"),
     pytest.param("fit $tiny --model.mixing.mixup -1", r"mixing\.mixup=-1\.0 must be at least 0", id="mixup"),
@@ -121,54 +136,92 @@ RANGES = [
         r"deca: there is no such setting; correct it",
         id="ema-unknown-argument",
     ),
-    pytest.param("fit $tiny --model.num_classes 7", r"num_classes=7, but .* 10 classes; leave .* out", id="classes-of-model"),
-    pytest.param("fit $tiny --data.num_classes 7", r"num_classes: 7 given, but .* 10 classes .*leave", id="classes-of-data"),
+    pytest.param(
+        "fit $tiny --model.num_classes 7", r"num_classes=7, but .* 10 classes; leave .* out", id="classes-of-model"
+    ),
+    pytest.param(
+        "fit $tiny --data.num_classes 7", r"num_classes: 7 given, but .* 10 classes .*leave", id="classes-of-data"
+    ),
     pytest.param("fit $tiny --data.batch_size 63", r"batch_size=63 is odd, but mixing .*even size", id="odd-batch"),
-    pytest.param("fit $tiny --data.batch_size 5000", r"batch_size: 5000 .*1347 .*set at most 1347", id="batch-too-large"),
+    pytest.param(
+        "fit $tiny --data.batch_size 5000", r"batch_size: 5000 .*1347 .*set at most 1347", id="batch-too-large"
+    ),
     pytest.param("fit $tiny --data.batch_size 0", r"batch_size: 0 must be 1 or more", id="batch-size-zero"),
     pytest.param("fit $tiny --data.num_workers -1", r"num_workers: -1 must not be negative", id="workers"),
-    pytest.param("fit $tiny --data.val_fraction -0.1", r"val_fraction: -0\.1 must lie between 0 and 1", id="val-fraction"),
+    pytest.param(
+        "fit $tiny --data.val_fraction -0.1", r"val_fraction: -0\.1 must lie between 0 and 1", id="val-fraction"
+    ),
     pytest.param("fit $tiny --data.crop_pct 0", r"crop_pct: 0\.0 must be more than 0", id="crop-pct"),
     pytest.param("fit $tiny --data.std [0,1,1]", r"std: .* must be three numbers above 0", id="std"),
     pytest.param("fit $tiny --data.augmentation.scale [1,0.5]", r"augmentation\.scale: .*low <= high", id="scale"),
-    pytest.param("fit $tiny --data.augmentation.rand_augment fun", r"rand_augment: 'fun' .*write for", id="rand-augment"),
+    pytest.param(
+        "fit $tiny --data.augmentation.rand_augment fun", r"rand_augment: 'fun' .*write for", id="rand-augment"
+    ),
 ]
 
 BACKBONE = [
     pytest.param("fit $tiny --model.backbone.topk 5", r"stage 1: topk=5 is outside 1\.\.4.*choose", id="topk-large"),
     pytest.param("fit $tiny --model.backbone.topk 0", r"stage 1: topk=0 is outside 1\.\.4", id="topk-zero"),
-    pytest.param("fit $tiny --model.backbone.topk [1,all,all]", r"topk=.* has 3 values for 2 stages; give", id="topk-list"),
-    pytest.param("fit $tiny --model.backbone.topk [1,1]", r"stage 2: topk=1 .*full attention; write 'all'", id="topk-full"),
+    pytest.param(
+        "fit $tiny --model.backbone.topk [1,all,all]", r"topk=.* has 3 values for 2 stages; give", id="topk-list"
+    ),
+    pytest.param(
+        "fit $tiny --model.backbone.topk [1,1]", r"stage 2: topk=1 .*full attention; write 'all'", id="topk-full"
+    ),
     pytest.param(
         "fit $tiny --model.backbone.regions 16",
         r"stage 1 of a 16x16 image: regions=16 .*8 rows .*set regions to at most 8",
         id="regions-above-the-map",
     ),
     pytest.param(
-        "fit $tiny --data.image_size 2", r"stage 1 of a 2x2 image: regions=2 .*enlarge the input image", id="image-too-small"
+        "fit $tiny --data.image_size 2",
+        r"stage 1 of a 2x2 image: regions=2 .*enlarge the input image",
+        id="image-too-small",
     ),
     pytest.param("fit $tiny --data.image_size 0", r"image_size: 0 must be 1 or more", id="image-size-zero"),
     pytest.param("fit $tiny --model.backbone.regions 0", r"stage 1: regions=0 must be at least 1", id="regions-zero"),
     pytest.param("fit $tiny --model.backbone.head_dim 12", r"stage 1: 16 .*head_dim=12; change dims or", id="head-dim"),
-    pytest.param("fit $tiny --model.backbone.full_heads 5", r"stage 2: 32 .*5 heads; change .*full_heads", id="full-heads"),
+    pytest.param(
+        "fit $tiny --model.backbone.full_heads 5", r"stage 2: 32 .*5 heads; change .*full_heads", id="full-heads"
+    ),
     pytest.param("fit $tiny --model.backbone.dims [15,32]", r"dims=\[15, 32\]: .*an even number", id="odd-channels"),
-    pytest.param("fit $tiny --model.backbone.depths [1,1,1]", r"depths=\[1, 1, 1\] and dims=.* for each stage", id="depths"),
-    pytest.param("fit $tiny --model.backbone.attention [bra]", r"attention=.* 1 values for 2 stages; give", id="patterns"),
+    pytest.param(
+        "fit $tiny --model.backbone.depths [1,1,1]", r"depths=\[1, 1, 1\] and dims=.* for each stage", id="depths"
+    ),
+    pytest.param(
+        "fit $tiny --model.backbone.attention [bra]", r"attention=.* 1 values for 2 stages; give", id="patterns"
+    ),
     pytest.param("fit $tiny --model.backbone.cpe 2", r"cpe=2 is not a kernel size; use 0 .*odd", id="cpe-even"),
-    pytest.param("fit $tiny --model.backbone.lce 4", r"stage 1: lce=4 is not a kernel size; use 0 .*odd", id="lce-even"),
-    pytest.param("fit $tiny --model.backbone.stem_stride 3", r"stem_stride=3 is not supported; use 4", id="stem-stride"),
-    pytest.param("fit $tiny --model.backbone.mlp_ratio -1", r"stage 1: mlp_ratio=-1\.0 leaves .*use a number", id="mlp"),
-    pytest.param("fit $tiny --model.backbone.drop_path_rate 1", r"drop_path_rate=1\.0 must be .*below 1", id="drop-path"),
-    pytest.param("fit $tiny --model.backbone.in_chans 1", r"in_chans=1, but the images have 3 channels; make", id="in-chans"),
+    pytest.param(
+        "fit $tiny --model.backbone.lce 4", r"stage 1: lce=4 is not a kernel size; use 0 .*odd", id="lce-even"
+    ),
+    pytest.param(
+        "fit $tiny --model.backbone.stem_stride 3", r"stem_stride=3 is not supported; use 4", id="stem-stride"
+    ),
+    pytest.param(
+        "fit $tiny --model.backbone.mlp_ratio -1", r"stage 1: mlp_ratio=-1\.0 leaves .*use a number", id="mlp"
+    ),
+    pytest.param(
+        "fit $tiny --model.backbone.drop_path_rate 1", r"drop_path_rate=1\.0 must be .*below 1", id="drop-path"
+    ),
+    pytest.param(
+        "fit $tiny --model.backbone.in_chans 1", r"in_chans=1, but the images have 3 channels; make", id="in-chans"
+    ),
 ]
 
 WEIGHTS = [
     pytest.param("fit $tiny --model.weights gone.pth", r"gone\.pth: there is no such file; give the path", id="gone"),
     pytest.param("fit $tiny --model.weights $files", r"files.*: there is no such file; give the path", id="folder"),
     pytest.param("fit $tiny --model.weights /dev/null", r"/dev/null: there is no such file; give", id="dev-null"),
-    pytest.param("fit $tiny --model.weights $files/half.pth", r"half\.pth: damaged .*; fetch or save it again", id="half"),
-    pytest.param("fit $tiny --model.weights $files/note.txt", r"note\.txt: damaged .*; fetch or save", id="weights-text"),
-    pytest.param("fit $tiny --model.weights $files/empty.yaml", r"empty\.yaml: damaged .*; fetch or save", id="no-bytes"),
+    pytest.param(
+        "fit $tiny --model.weights $files/half.pth", r"half\.pth: damaged .*; fetch or save it again", id="half"
+    ),
+    pytest.param(
+        "fit $tiny --model.weights $files/note.txt", r"note\.txt: damaged .*; fetch or save", id="weights-text"
+    ),
+    pytest.param(
+        "fit $tiny --model.weights $files/empty.yaml", r"empty\.yaml: damaged .*; fetch or save", id="no-bytes"
+    ),
     pytest.param(
         "fit $tiny --model.weights $files/text.safetensors",
         r"text\.safetensors: not a readable safetensors file .*fetch or save it again",
@@ -216,7 +269,9 @@ WEIGHTS = [
         r"num_classes=10, but the data set has 2 classes; .*--ckpt_path brought it, set model\.init_args\.weights",
         id="ckpt-for-other-classes",
     ),
-    pytest.param("fit $tiny --ckpt_path hpc", r"trainer: .*ckpt_path=\"hpc\".*exact checkpoint path", id="ckpt-by-keyword"),
+    pytest.param(
+        "fit $tiny --ckpt_path hpc", r"trainer: .*ckpt_path=\"hpc\".*exact checkpoint path", id="ckpt-by-keyword"
+    ),
     pytest.param("fit $tiny --ckpt_path", r"--ckpt_path: expected one argument; give it", id="ckpt-path-without-name"),
 ]
 
@@ -227,7 +282,9 @@ PREDICTIONS = [
         id="predictions-exist",
     ),
     pytest.param(
-        "predict $tiny --predictions.path gone/p.csv", r"predictions\.path=.*folder gone does not exist; make", id="no-folder"
+        "predict $tiny --predictions.path gone/p.csv",
+        r"predictions\.path=.*folder gone does not exist; make",
+        id="no-folder",
     ),
     pytest.param(
         "predict $tiny --data.dataset $files/bare",
@@ -237,14 +294,22 @@ PREDICTIONS = [
 ]
 
 DATA = [
-    pytest.param("fit $tiny --data.dataset ./gone", r"dataset: the folder 'gone' does not exist .*; give", id="no-data"),
-    pytest.param("fit $tiny --data.dataset ''", r"dataset: '' must name a data set", id="data-without-name"),
-    pytest.param("fit $tiny --data.dataset /dev/null", r"dataset: '/dev/null' is a file; give the folder", id="data-null"),
     pytest.param(
-        "fit $tiny --data.dataset $files/good/train.parquet", r"train\.parquet' is a file; give the folder", id="data-is-file"
+        "fit $tiny --data.dataset ./gone", r"dataset: the folder 'gone' does not exist .*; give", id="no-data"
+    ),
+    pytest.param("fit $tiny --data.dataset ''", r"dataset: '' must name a data set", id="data-without-name"),
+    pytest.param(
+        "fit $tiny --data.dataset /dev/null", r"dataset: '/dev/null' is a file; give the folder", id="data-null"
     ),
     pytest.param(
-        "fit $tiny --data.dataset $files/hollow", r"dataset: the folder .*hollow' cannot be opened .*it must hold", id="hollow"
+        "fit $tiny --data.dataset $files/good/train.parquet",
+        r"train\.parquet' is a file; give the folder",
+        id="data-is-file",
+    ),
+    pytest.param(
+        "fit $tiny --data.dataset $files/hollow",
+        r"dataset: the folder .*hollow' cannot be opened .*it must hold",
+        id="hollow",
     ),
     pytest.param(
         "fit $tiny --data.dataset $files/garbage", r"dataset: the folder .*garbage' cannot .*it must hold", id="garbage"
@@ -260,16 +325,26 @@ DATA = [
         id="no-image-column",
     ),
     pytest.param(
-        "fit $tiny --data.dataset $files/two_images", r"image_column: cannot tell which .*set it; .*a \(Image\)", id="images"
+        "fit $tiny --data.dataset $files/two_images",
+        r"image_column: cannot tell which .*set it; .*a \(Image\)",
+        id="images",
     ),
     pytest.param(
-        "fit $tiny --data.dataset $files/two_labels", r"label_column: cannot tell which .*set it; .*two \(int64\)", id="labels"
+        "fit $tiny --data.dataset $files/two_labels",
+        r"label_column: cannot tell which .*set it; .*two \(int64\)",
+        id="labels",
     ),
-    pytest.param("fit $tiny --data.image_column pic", r"image_column: no column 'pic'; .* image \(Image\)", id="no-pic"),
-    pytest.param("fit $tiny --data.image_column label", r"image_column: column 'label' .*not images; the", id="label-as-pic"),
+    pytest.param(
+        "fit $tiny --data.image_column pic", r"image_column: no column 'pic'; .* image \(Image\)", id="no-pic"
+    ),
+    pytest.param(
+        "fit $tiny --data.image_column label", r"image_column: column 'label' .*not images; the", id="label-as-pic"
+    ),
     pytest.param("fit $tiny --data.label_column cls", r"label_column: no column 'cls'; the columns are", id="no-cls"),
     pytest.param("fit $tiny --data.train_split trian", r"train_split: no split 'trian'; .*has train", id="train-split"),
-    pytest.param("fit $tiny --data.val_split dev", r"val_split: no split 'dev'; .* has train, validation", id="val-split"),
+    pytest.param(
+        "fit $tiny --data.val_split dev", r"val_split: no split 'dev'; .* has train, validation", id="val-split"
+    ),
     pytest.param(
         "fit $tiny --data.dataset $files/floats",
         r"split 'train': column 'label' holds double, .*set data\.init_args\.label_column or convert",
@@ -280,7 +355,9 @@ DATA = [
         r"split 'train', row 4: the label is .*missing \(in 1 of 24 rows\); remove .* or label",
         id="missing-label",
     ),
-    pytest.param("fit $tiny --data.dataset $files/unlabelled", r"no row is labelled; set .*label_column", id="unlabelled"),
+    pytest.param(
+        "fit $tiny --data.dataset $files/unlabelled", r"no row is labelled; set .*label_column", id="unlabelled"
+    ),
     pytest.param(
         "test $tiny --data.dataset $files/unknown_label --data.batch_size 8",
         r"split 'test', row 1: label 'z' is not one of the 2 classes .*\(x, y\); correct",
@@ -292,7 +369,9 @@ DATA = [
         id="unlabelled-test-set",
     ),
     pytest.param(
-        "test $tiny --data.dataset $files/good", r"test_split: none to test on; there are train, validation; name", id="no-test"
+        "test $tiny --data.dataset $files/good",
+        r"test_split: none to test on; there are train, validation; name",
+        id="no-test",
     ),
     pytest.param(
         "fit $tiny --data.dataset $files/cut --data.batch_size 24",
@@ -300,16 +379,13 @@ DATA = [
         id="truncated-image",
     ),
     pytest.param(
-        "fit $tiny --data.dataset $files/cut --data.batch_size 24 --data.num_workers 1",
-        r"split 'train', row 5: the image cannot be read .*on_bad_image: skip",
-        id="truncated-image-in-a-worker",
-    ),
-    pytest.param(
         "fit $tiny --data.dataset $files/folders --data.batch_size 8 --trainer.limit_train_batches 1.0",
         r"split 'train', row 0: the image cannot be read \(zero bytes are stored\); .*on_bad_image",
         id="empty-image-file",
     ),
-    pytest.param("fit $tiny --data.dataset $files/alone", r"class y has a single row; add rows, .*val_split", id="one-sample"),
+    pytest.param(
+        "fit $tiny --data.dataset $files/alone", r"class y has a single row; add rows, .*val_split", id="one-sample"
+    ),
     pytest.param(
         "fit $tiny --data.dataset $files/hidden_test --data.streaming true",
         r"val_split: None does not do for a stream.*name a split .*streaming: false",
@@ -323,45 +399,83 @@ DATA = [
 ]
 
 TRAINER = [
-    pytest.param("fit $tiny --trainer.accelerator tup", r"trainer: .*accelerator='tup'.* names are: auto", id="accelerator"),
+    pytest.param(
+        "fit $tiny --trainer.accelerator tup", r"trainer: .*accelerator='tup'.* names are: auto", id="accelerator"
+    ),
     pytest.param("fit $tiny --trainer.devices x", r"trainer: `devices` .*should be an int > 0", id="devices-text"),
-    pytest.param("fit $tiny --trainer.devices 0", r"trainer: .*devices='0'.* not a valid input using cpu", id="no-devices"),
+    pytest.param(
+        "fit $tiny --trainer.devices 0", r"trainer: .*devices='0'.* not a valid input using cpu", id="no-devices"
+    ),
     pytest.param("fit $tiny --trainer.strategy ddpp", r"trainer: .*strategy='ddpp'.*choices: auto, ddp", id="strategy"),
     pytest.param("fit $tiny --trainer.max_epochs two", r"trainer\.max_epochs: 'two' .*expected int", id="epochs-text"),
-    pytest.param("fit $tiny --trainer.max_epochs -3", r"trainer: `max_epochs` must be .*-1\. You .*-3", id="epochs-negative"),
-    pytest.param("fit $tiny --trainer.max_epochs -1", r"length of the run is unknown: set trainer\.max_steps", id="endless"),
+    pytest.param(
+        "fit $tiny --trainer.max_epochs -3", r"trainer: `max_epochs` must be .*-1\. You .*-3", id="epochs-negative"
+    ),
+    pytest.param(
+        "fit $tiny --trainer.max_epochs -1", r"length of the run is unknown: set trainer\.max_steps", id="endless"
+    ),
     pytest.param("fit $tiny --trainer.precision 12", r"trainer\.precision: '12' .*'bf16-mixed'", id="precision"),
     pytest.param("fit $tiny --trainer.limit_train_batches 2.5", r"trainer: .*2\.5 for limit_train_batches", id="limit"),
-    pytest.param("fit $tiny --trainer.accumulate_grad_batches 0", r"trainer\.accumulate_grad_batches=0 must be", id="grad"),
-    pytest.param("fit $tiny --trainer.check_val_every_n_epoch 0", r"trainer\.check_val_every_n_epoch=0 must be", id="every"),
-    pytest.param("fit $tiny --trainer.val_check_interval 0", r"trainer\.val_check_interval=0.* must be above", id="interval"),
     pytest.param(
-        "fit $tiny --trainer.val_check_interval 100", r"trainer: `val_check_interval` \(100\) must be less than", id="interval-100"
-    ),
-    pytest.param("fit $tiny --trainer.max_time 5", r"trainer: .*not a valid duration. Expected .*DD:HH:MM:SS", id="max-time"),
-    pytest.param(
-        "fit $tiny --trainer.logger.save_dir $files/note.txt", r"note\.txt.*: .*; check the path", id="run-folder-is-a-file"
+        "fit $tiny --trainer.accumulate_grad_batches 0", r"trainer\.accumulate_grad_batches=0 must be", id="grad"
     ),
     pytest.param(
-        "fit $tiny --trainer.callbacks.monitor val/nope", r"monitor='val/nope'.*could not find.*'val/acc1'", id="monitor"
+        "fit $tiny --trainer.check_val_every_n_epoch 0", r"trainer\.check_val_every_n_epoch=0 must be", id="every"
+    ),
+    pytest.param(
+        "fit $tiny --trainer.val_check_interval 0", r"trainer\.val_check_interval=0.* must be above", id="interval"
+    ),
+    pytest.param(
+        "fit $tiny --trainer.val_check_interval 100",
+        r"trainer: `val_check_interval` \(100\) must be less than",
+        id="interval-100",
+    ),
+    pytest.param(
+        "fit $tiny --trainer.max_time 5", r"trainer: .*not a valid duration. Expected .*DD:HH:MM:SS", id="max-time"
+    ),
+    pytest.param(
+        "fit $tiny --trainer.logger.save_dir $files/note.txt",
+        r"note\.txt.*: .*; check the path",
+        id="run-folder-is-a-file",
+    ),
+    pytest.param(
+        "fit $tiny --trainer.callbacks.monitor val/nope",
+        r"monitor='val/nope'.*could not find.*'val/acc1'",
+        id="monitor",
     ),
 ]
 
 TOOLS = [
     pytest.param("convert", r"arguments are required: src, dst; give it", id="convert-nothing"),
-    pytest.param("convert $files/other.pth o.pth", r"o\.pth: .*is a \.safetensors file; give it that suffix", id="suffix"),
-    pytest.param("convert gone.pth o.safetensors", r"gone\.pth: there is no such file; give the path", id="convert-gone"),
+    pytest.param(
+        "convert $files/other.pth o.pth", r"o\.pth: .*is a \.safetensors file; give it that suffix", id="suffix"
+    ),
+    pytest.param(
+        "convert gone.pth o.safetensors", r"gone\.pth: there is no such file; give the path", id="convert-gone"
+    ),
     pytest.param("convert $files/note.txt o.safetensors", r"note\.txt: damaged .*; fetch", id="convert-text"),
     pytest.param("convert $files/code.pth o.safetensors", r"code\.pth: .*only files you trust", id="convert-code"),
     pytest.param(
-        "convert $files/other.pth $files/text.safetensors", r"text\.safetensors: exists already; remove it or", id="exists"
+        "convert $files/other.pth $files/text.safetensors",
+        r"text\.safetensors: exists already; remove it or",
+        id="exists",
     ),
-    pytest.param("convert $files/other.pth no/o.safetensors", r"folder no does not exist; make it first", id="convert-folder"),
-    pytest.param("convert $files/other.pth o.safetensors --copy both", r"copy: 'both' .*'raw', 'ema'", id="convert-copy"),
-    pytest.param("convert $files/other.pth o.safetensors --copy ema", r"no ema weights, only raw; leave copy", id="no-ema"),
+    pytest.param(
+        "convert $files/other.pth no/o.safetensors", r"folder no does not exist; make it first", id="convert-folder"
+    ),
+    pytest.param(
+        "convert $files/other.pth o.safetensors --copy both", r"copy: 'both' .*'raw', 'ema'", id="convert-copy"
+    ),
+    pytest.param(
+        "convert $files/other.pth o.safetensors --copy ema", r"no ema weights, only raw; leave copy", id="no-ema"
+    ),
     pytest.param("profile --model biformer_huge", r"model: 'biformer_huge' .*'biformer_tiny'", id="profile-model"),
-    pytest.param("profile --size 0", r"size=0 must be one or two positive numbers, such as 224", id="profile-size-zero"),
-    pytest.param("profile --size [1,2,3]", r"size=\[1, 2, 3\] must be one or two positive numbers", id="profile-three-sizes"),
+    pytest.param(
+        "profile --size 0", r"size=0 must be one or two positive numbers, such as 224", id="profile-size-zero"
+    ),
+    pytest.param(
+        "profile --size [1,2,3]", r"size=\[1, 2, 3\] must be one or two positive numbers", id="profile-three-sizes"
+    ),
     pytest.param("profile --size big", r"size: 'big' .*expected int, a list of", id="profile-size-text"),
     pytest.param("profile --size 16", r"stage 1 of a 16x16 image: regions=7 .*at most 4", id="profile-image-too-small"),
     pytest.param("profile --device cuda", r"device='cuda' is not there; use cpu", id="profile-device"),
@@ -383,9 +497,14 @@ ROWS = [
     *TOOLS,
 ]
 
-# One that the parser sees, one that a constructor sees, and one from the middle of a run.
+# One that the parser sees, one that a constructor sees, and one from the middle of a run, in a data worker.
 AS_SUBPROCESS = [
-    row for row in ROWS if row.id in ("batch-size-fraction", "topk-large", "truncated-image")
+    *(row for row in ROWS if row.id in ("batch-size-fraction", "topk-large")),
+    pytest.param(
+        "fit $tiny --data.dataset $files/cut --data.batch_size 24 --data.num_workers 1",
+        r"split 'train', row 5: the image cannot be read .*on_bad_image: skip",
+        id="truncated-image-in-a-worker",
+    ),
 ]
 
 
@@ -413,6 +532,8 @@ def files(root, tmp_path_factory):
     (folder / "bytes.yaml").write_bytes(bytes(range(256)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
+        # datasets 5 waits five seconds after each pass through a shuffled stream
+        patch.setattr(datasets.config, "SLEEP_TIME_ON_THREADS_SHUTDOWN", 0, raising=False)
         _make_checkpoints(root, folder, tmp_path_factory.mktemp("trained"), patch)
         _make_data(folder)
         yield folder
@@ -425,7 +546,7 @@ def _make_checkpoints(root, folder, workplace, patch):
     (folder / "half.pth").write_bytes(content[: len(content) // 2])
     torch.save({"model": Code()}, folder / "code.pth")
     patch.chdir(workplace)
-    main(["fit", "--config", str(root / "tests/configs/tiny.yaml"), *ONE_CPU_BATCH.split()])
+    main(["fit", "--config", str(root / "tests/configs/tiny.yaml"), *ONE_STEP.split()])
     shutil.copy("runs/tiny/version_0/checkpoints/last.ckpt", folder / "trained.ckpt")
     trained = torch.load(folder / "trained.ckpt", weights_only=True)
     renamed = {key.replace("net.", "body."): tensor for key, tensor in trained["state_dict"].items()}
@@ -510,8 +631,6 @@ def check(stderr, message):
 def test_bad_input_gives_one_clear_line(arguments, message, root, files, tmp_path, monkeypatch, capsys):
     if "cuda" in arguments and torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    # datasets 5 waits five seconds after each pass through a shuffled stream
-    monkeypatch.setattr(datasets.config, "SLEEP_TIME_ON_THREADS_SHUTDOWN", 0, raising=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["biformer_lit", *command_line(arguments, root, files)])
     before = snapshot(files)
@@ -529,7 +648,13 @@ def test_the_same_in_a_process_of_its_own(arguments, message, root, files, tmp_p
     done = subprocess.run(
         [sys.executable, "-m", "biformer_lit", *command_line(arguments, root, files)],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(root), "HF_DATASETS_CACHE": str(tmp_path.parent / "cache")},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(root),
+            "HF_DATASETS_CACHE": str(tmp_path.parent / "cache"),
+            "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+            "PYTHONWARNINGS": "ignore::FutureWarning",  # Lightning's of torch, which pytest ignores too
+        },
         capture_output=True,
         text=True,
         check=False,

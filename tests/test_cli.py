@@ -121,6 +121,29 @@ def test_compiled_keys_and_numbers_are_the_same(tiny, trained):
         )
 
 
+def test_training_compiled_is_training(tiny):
+    # SGD, since AdamW turns the rounding of a gradient of zero into a whole step; no DropPath, since the compiler
+    # draws its own random numbers
+    few = [
+        "--trainer.max_epochs",
+        "1",
+        "--monitoring",
+        "false",
+        "--model.optim.name",
+        "sgd",
+        "--model.optim.lr",
+        "0.05",
+    ]
+    few += ["--model.backbone.drop_path_rate", "0"]
+    plain = main(["fit", *tiny, *few])
+    compiled = main(["fit", *tiny, *few, "--model.compile", "true"])
+    assert compiled.model.state_dict().keys() == plain.model.state_dict().keys()
+    for (name, found), wanted in zip(
+        compiled.model.state_dict().items(), plain.model.state_dict().values(), strict=True
+    ):
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4, msg=name)
+
+
 def test_gradient_checkpointing(tiny):
     cli = main(["fit", *tiny, "--model.grad_checkpointing", "true", "--trainer.fast_dev_run", "true"])
     assert all(stage.grad_checkpointing for stage in cli.model.net.stages)

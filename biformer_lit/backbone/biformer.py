@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from biformer_lit.attention import Attention, BiLevelRoutingAttention, FullAttention, Padding, Regions, TopK
 from biformer_lit.backbone.blocks import Block, Stage, Stem, build_downsample, build_stem
+from biformer_lit.backbone.settings import check_scalars, heads_of, per_stage, topk_per_stage
 from biformer_lit.backbone.weights import check_fits, is_released, rename_released
 from biformer_lit.errors import CheckpointError, ConfigError
 from biformer_lit.ops import Backend
@@ -88,10 +89,10 @@ class BiFormer(nn.Module):
         drop_path_rate: float = 0.0,
     ) -> None:
         super().__init__()
-        _check_scalars(depths, dims, head_dim, cpe, in_chans, num_classes, global_pool, drop_path_rate, drop_rate)
+        check_scalars(depths, dims, head_dim, cpe, in_chans, num_classes, global_pool, drop_path_rate, drop_rate)
         count = len(depths)
         patterns = per_stage("attention", attention, count)
-        topks = _topk_per_stage(topk, patterns)
+        topks = topk_per_stage(topk, patterns)
         stage_regions = per_stage("regions", regions, count)
         lces = per_stage("lce", lce, count)
         ratios = per_stage("mlp_ratio", mlp_ratio, count)
@@ -99,13 +100,13 @@ class BiFormer(nn.Module):
         def build_attention(stage: int) -> Attention:
             dim = dims[stage]
             if patterns[stage] == "full":
-                heads = full_heads or _heads(dim, head_dim)
+                heads = full_heads or heads_of(dim, head_dim)
                 return FullAttention(dim, heads, lce=lces[stage], lce_input=full_lce_input, qkv_bias=full_qkv_bias)
             if patterns[stage] != "bra":
                 raise ConfigError(f"attention={patterns[stage]!r} is unknown; choose bra or full")
             return BiLevelRoutingAttention(
                 dim,
-                _heads(dim, head_dim),
+                heads_of(dim, head_dim),
                 topk=topks[stage],
                 regions=stage_regions[stage],
                 scale=scale,
@@ -300,71 +301,6 @@ class BiFormer(nn.Module):
                     attention.grid(rows, columns)
                 except ConfigError as error:
                     raise ConfigError(f"{where}: {error}") from None
-
-
-def per_stage(name: str, value: Any, count: int) -> list[Any]:
-    """One value for each of ``count`` stages from one for all or a sequence of them.
-
-    Raises:
-        ConfigError: If the sequence has another length.
-    """
-    if isinstance(value, (str, int, float)) or value is None:
-        return [value] * count
-    values = [tuple(item) if isinstance(item, list) else item for item in value]
-    if len(values) != count:
-        raise ConfigError(
-            f"{name}={list(value)} has {len(values)} values for {count} stages; give one value, or one for each stage"
-        )
-    return values
-
-
-def _topk_per_stage(topk: Any, patterns: list[str]) -> list[Any]:
-    if isinstance(topk, (str, int)):  # one value for all is meant for the stages that route
-        return ["all" if pattern == "full" else topk for pattern in patterns]
-    topks = per_stage("topk", topk, len(patterns))
-    for i, (value, pattern) in enumerate(zip(topks, patterns, strict=True), 1):
-        if pattern == "full" and value != "all":
-            raise ConfigError(
-                f"stage {i}: topk={value} has no meaning for full attention; write 'all' there, or attention 'bra'"
-            )
-    return topks
-
-
-def _heads(dim: int, head_dim: int) -> int:
-    if dim % head_dim:
-        raise ConfigError(f"{dim} channels do not divide into heads of head_dim={head_dim}; change dims or head_dim")
-    return dim // head_dim
-
-
-def _check_scalars(
-    depths: Sequence[int],
-    dims: Sequence[int],
-    head_dim: int,
-    cpe: int,
-    in_chans: int,
-    num_classes: int,
-    global_pool: str,
-    drop_path_rate: float,
-    drop_rate: float,
-) -> None:
-    if not depths or min(depths) < 1 or len(dims) != len(depths):
-        raise ConfigError(f"depths={list(depths)} and dims={list(dims)} must have one positive entry for each stage")
-    for name, value, least in (
-        ("head_dim", head_dim, 1),
-        ("in_chans", in_chans, 1),
-        ("num_classes", num_classes, 0),
-    ):
-        if value < least:
-            raise ConfigError(f"{name}={value} must be at least {least}")
-    if dims[0] < 2 or dims[0] % 2:
-        raise ConfigError(f"dims={list(dims)}: the first stage needs an even number of channels")
-    if cpe < 0 or (cpe and cpe % 2 == 0):
-        raise ConfigError(f"cpe={cpe} is not a kernel size; use 0 (off) or an odd number such as 3")
-    if global_pool not in ("avg", ""):
-        raise ConfigError(f"global_pool={global_pool!r} is unknown; use 'avg' or ''")
-    for name, rate in (("drop_path_rate", drop_path_rate), ("drop_rate", drop_rate)):
-        if not 0 <= rate < 1:
-            raise ConfigError(f"{name}={rate} must be at least 0 and below 1")
 
 
 def _init_weights(module: nn.Module) -> None:

@@ -231,7 +231,9 @@ def _pick(contents: dict[str, Any], copy: str | None, where: str) -> tuple[dict[
         copies = {"raw": "state_dict" if "state_dict" in contents else ""}
         wanted = copy or "raw"
     if wanted not in copies:
-        raise CheckpointError(f"{where}holds no {wanted} weights, only {', '.join(copies)}; leave copy (weights_copy) out")
+        raise CheckpointError(
+            f"{where}holds no {wanted} weights, only {', '.join(copies)}; leave copy (weights_copy) out"
+        )
     entry = copies[wanted]
     tensors = contents[entry] if entry else contents
     if not isinstance(tensors, Mapping) or not tensors or not all(isinstance(t, Tensor) for t in tensors.values()):

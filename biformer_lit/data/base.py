@@ -249,7 +249,10 @@ class HFDataModule(LightningDataModule):
             return self._stream_loader("train")
         source, (rank, world_size) = self._source("train"), self._process()
         sampler = TrainSampler(len(source.rows), rank, world_size, base_seed(), self.repeats)
-        problem = f"is too many: there are {len(source.rows)} training rows for {world_size} processes; set at most {len(sampler)}"
+        problem = (
+            f"is too many: there are {len(source.rows)} training rows for {world_size} processes; "
+            f"set at most {len(sampler)}"
+        )
         require(self.batch_size <= len(sampler), "batch_size", self.batch_size, problem)
 
         def start(epoch: int, batches: int) -> None:

@@ -33,12 +33,15 @@ def find_config(name: str) -> str:
         raise ConfigError(
             f"--config {name}: there is neither such a file nor such a recipe; recipes are {', '.join(known)}"
         )
-    _check(name)
     return name
 
 
-def _check(path: str) -> None:
-    """Refuse a file that is not YAML with settings by name; the parser would not say which file it was."""
+def check_config(path: str) -> None:
+    """Refuse a file that does not hold settings; the parser would not say which file it was.
+
+    Raises:
+        ConfigError: With the file, the line where there is one, and what belongs there.
+    """
     example = "write settings by name, as lightning_cli.yaml does"
     try:
         contents = yaml.safe_load(Path(path).read_text(encoding="utf-8"))

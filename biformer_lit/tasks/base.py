@@ -146,31 +146,36 @@ class BiFormerTask(LightningModule, ABC):
         seed_all(derive_seed(base_seed(), "batch", self.current_epoch, batch_idx, self.global_rank))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW or SGD over timm's parameter groups, with warm-up and cosine at every step.
+        """AdamW or SGD over timm's parameter groups, with warm-up and cosine at every step."""
+        lr = self.optim.scaled_lr(self._global_batch())
+        optimizer = self.optim.build(self.net, lr)
+        scheduler = self.optim.schedule(optimizer, lr, self._count_steps)
+        return {"optimizer": optimizer, "lr_scheduler": scheduler}  # type: ignore[return-value]
+
+    def on_train_start(self) -> None:
+        """Refuse a run whose schedule cannot be known, before its first step."""
+        self._count_steps()
+
+    def _count_steps(self) -> tuple[int, int]:
+        """Steps of the whole run and of the warm-up.
 
         Raises:
-            ConfigError: If the length of the run is unknown.
+            ConfigError: If they are unknown.
         """
-        total = self.trainer.estimated_stepping_batches
-        batches = self.trainer.num_training_batches
+        total, batches = self.trainer.estimated_stepping_batches, self.trainer.num_training_batches
         if total == float("inf") or total < 0:
             raise ConfigError(
                 "the length of the run is unknown: set trainer.max_steps, or trainer.max_epochs and, for a stream, "
                 "trainer.limit_train_batches to a number of batches"
             )
-        if batches == float("inf") and self.optim.warmup_epochs:
+        if not self.optim.warmup_epochs:
+            return int(total), 0
+        if batches == float("inf"):
             raise ConfigError(
                 "optim.warmup_epochs needs an epoch of known length: set trainer.limit_train_batches to a "
                 "number of batches, or optim.warmup_epochs to 0"
             )
-        steps_per_epoch = batches / self.trainer.accumulate_grad_batches
-        warmup = round(self.optim.warmup_epochs * steps_per_epoch) if self.optim.warmup_epochs else 0
-        lr = self.optim.scaled_lr(self._global_batch())
-        optimizer = self.optim.build(self.net, lr)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": self.optim.schedule(optimizer, lr, int(total), warmup),
-        }  # type: ignore[return-value]
+        return int(total), round(self.optim.warmup_epochs * batches / self.trainer.accumulate_grad_batches)
 
     def _global_batch(self) -> int:
         data = getattr(self.trainer, "datamodule", None)

@@ -94,9 +94,23 @@ class Optimization:
             return torch.optim.SGD(groups, lr=lr, momentum=0.9, nesterov=True, fused=self.fused)
         return torch.optim.AdamW(groups, lr=lr, betas=self.betas, fused=self.fused)
 
-    def schedule(self, optimizer: Optimizer, lr: float, total_steps: int, warmup_steps: int) -> dict[str, Any]:
-        """Linear warm-up and cosine, set anew at every step; in the form Lightning expects."""
-        factor = warmup_cosine(self.warmup_lr / lr, min(self.min_lr / lr, 1.0), total_steps, warmup_steps)
+    def schedule(self, optimizer: Optimizer, lr: float, length: Callable[[], tuple[int, int]]) -> dict[str, Any]:
+        """Linear warm-up and cosine, set anew at every step; in the form Lightning expects.
+
+        Args:
+            optimizer: The optimiser.
+            lr: Peak learning rate.
+            length: Gives the steps of the whole run and of the warm-up; first asked after the first step, because
+                Lightning would have to open the data too early, before a resumed run knows its position, to count
+                them.
+        """
+        start, end = self.warmup_lr / lr, min(self.min_lr / lr, 1.0)
+
+        def factor(step: int) -> float:
+            if step == 0:
+                return start if self.warmup_epochs else 1.0
+            return warmup_cosine(start, end, *length())(step)
+
         return {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}
 
 

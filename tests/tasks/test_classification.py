@@ -71,7 +71,9 @@ def test_the_number_of_classes_must_be_known():
 
 def test_an_unknown_length_of_the_run(tmp_path):
     task = ClassificationTask(SMALL, mixing=PLAIN)
-    with pytest.raises(ConfigError, match=r"the length of the run is unknown: set trainer.max_steps, or trainer.max_epochs"):
+    with pytest.raises(
+        ConfigError, match=r"the length of the run is unknown: set trainer.max_steps, or trainer.max_epochs"
+    ):
         trainer(tmp_path, max_epochs=-1).fit(task, datamodule=digits())
 
 
@@ -83,5 +85,5 @@ def test_mixing_out_of_range(field):
 
 def test_a_file_that_is_no_training_run(tmp_path):
     torch.save({"model": {"a": torch.zeros(1)}}, tmp_path / "released.pth")
-    with pytest.raises(CheckpointError, match="is not a checkpoint of a training run.*model.init_args.weights"):
+    with pytest.raises(CheckpointError, match=r"is not a checkpoint of a training run.*model.init_args.weights"):
         load_task(tmp_path / "released.pth")
