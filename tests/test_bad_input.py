@@ -664,3 +664,12 @@ def test_the_same_in_a_process_of_its_own(arguments, message, root, files, tmp_p
     check("".join(lines), message)
     assert snapshot(files) == before
     assert left_behind(tmp_path) == []
+
+
+def test_a_defect_of_ours_keeps_its_traceback(monkeypatch):
+    def defect():
+        raise ValueError("too many values to unpack")
+
+    monkeypatch.setattr("biformer_lit.cli.main", defect)
+    with pytest.raises(ValueError, match="too many values to unpack"):
+        run()
