@@ -89,9 +89,18 @@ class BiFormerCLI(LightningCLI):
 
     def _parse_ckpt_path(self) -> None:
         """Let a checkpoint bring its settings along, as LightningCLI does, but say which it overrides."""
-        section = self.config.get(self.config.get("subcommand") or "", {})
+        subcommand = self.config.get("subcommand") or ""
+        section = self.config.get(subcommand, {})
         path = section.get("ckpt_path")
-        if not path or path in ("last", "best", "hpc", "registry"):
+        by_name = path in ("last", "best", "hpc", "registry")
+        if subcommand in ("validate", "test", "predict") and (by_name or not path):
+            weights = section.get("model") and section.model.get("init_args", {}).get("weights")
+            if by_name or not weights:
+                raise ConfigError(
+                    f"{subcommand} has no trained weights to use: give --ckpt_path FILE (a run's checkpoint) or "
+                    "--model.weights FILE"
+                )
+        if not path or by_name:
             return
         contents = read_checkpoint(path)
         check_is_task(contents, path)
@@ -111,7 +120,10 @@ class BiFormerCLI(LightningCLI):
                 "model.init_args.weights instead"
             ) from None
         sys.stderr.write(said.getvalue())
-        used = _flat(self.config[self.config.subcommand].model.as_dict())
+        model = self.config[self.config.subcommand].model
+        if "weights" in model.get("init_args", {}):  # the checkpoint has its own; the run's first ones may be gone
+            model.init_args.weights = None
+        used = _flat(model.as_dict())
         overridden = [
             f"{key}: {value!r} gives way to {used[key]!r}"
             for key, value in typed.items()

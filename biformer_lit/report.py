@@ -1,5 +1,7 @@
 """The end of a training run: its results as a table, and where to look at it."""
 
+import shutil
+import sys
 from pathlib import Path
 
 from lightning.pytorch import Trainer
@@ -30,4 +32,12 @@ def print_results(trainer: Trainer, task: BiFormerTask) -> None:
     if checkpoint is not None and checkpoint.best_model_path:
         console.print(f"best checkpoint: {Path(checkpoint.best_model_path)}", soft_wrap=True, highlight=False)
     if log_dir:
-        console.print(f"look at the run: tensorboard --logdir {log_dir}", soft_wrap=True, highlight=False)
+        console.print(f"look at the run: {_tensorboard()} --logdir {log_dir}", soft_wrap=True, highlight=False)
+
+
+def _tensorboard() -> str:
+    """The command as the user can type it: with its path where the environment is not activated."""
+    beside = Path(sys.executable).with_name("tensorboard")
+    if shutil.which("tensorboard") or not beside.is_file():
+        return "tensorboard"
+    return str(beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside)

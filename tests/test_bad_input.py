@@ -272,28 +272,38 @@ WEIGHTS = [
     pytest.param(
         "fit $tiny --ckpt_path hpc", r"trainer: .*ckpt_path=\"hpc\".*exact checkpoint path", id="ckpt-by-keyword"
     ),
+    pytest.param("test $tiny", r"test has no trained weights to use: give --ckpt_path", id="test-without-weights"),
+    pytest.param(
+        "predict $tiny --ckpt_path last", r"predict has no trained weights to use: give --ckpt_path FILE", id="last"
+    ),
     pytest.param("fit $tiny --ckpt_path", r"--ckpt_path: expected one argument; give it", id="ckpt-path-without-name"),
 ]
 
 PREDICTIONS = [
     pytest.param(
-        "predict $tiny --predictions.path $files/note.txt",
+        "predict $tiny --predictions.path $files/note.txt --model.weights $files/trained.ckpt",
         r"predictions\.path=.*note\.txt exists already; choose another file",
         id="predictions-exist",
     ),
     pytest.param(
-        "predict $tiny --predictions.path gone/p.csv",
+        "predict $tiny --predictions.path gone/p.csv --model.weights $files/trained.ckpt",
         r"predictions\.path=.*folder gone does not exist; make",
         id="no-folder",
     ),
     pytest.param(
-        "predict $tiny --data.dataset $files/bare",
+        "predict $tiny --data.dataset $files/bare --model.weights $files/trained.ckpt",
         r"num_classes is unknown, for the data is not labelled: give --ckpt_path, or set",
         id="classes-of-unlabelled-images",
     ),
 ]
 
 DATA = [
+    pytest.param(
+        "fit $tiny --data.revision main", r"revision: 'main' is for data sets on the hub .*leave it out", id="revision"
+    ),
+    pytest.param(
+        "fit $tiny --data.config_name x", r"config_name: 'x' is for .*leave it out", id="config-of-the-digits"
+    ),
     pytest.param(
         "fit $tiny --data.dataset ./gone", r"dataset: the folder 'gone' does not exist .*; give", id="no-data"
     ),
@@ -359,17 +369,17 @@ DATA = [
         "fit $tiny --data.dataset $files/unlabelled", r"no row is labelled; set .*label_column", id="unlabelled"
     ),
     pytest.param(
-        "test $tiny --data.dataset $files/unknown_label --data.batch_size 8",
+        "test $tiny --data.dataset $files/unknown_label --data.batch_size 8 --model.weights $files/trained.ckpt",
         r"split 'test', row 1: label 'z' is not one of the 2 classes .*\(x, y\); correct",
         id="label-only-in-test",
     ),
     pytest.param(
-        "test $tiny --data.dataset $files/hidden_test",
+        "test $tiny --data.dataset $files/hidden_test --model.weights $files/trained.ckpt",
         r"split 'test' is not labelled .*name a labelled split \(data\.init_args\.test_split\) or use predict",
         id="unlabelled-test-set",
     ),
     pytest.param(
-        "test $tiny --data.dataset $files/good",
+        "test $tiny --data.dataset $files/good --model.weights $files/trained.ckpt",
         r"test_split: none to test on; there are train, validation; name",
         id="no-test",
     ),

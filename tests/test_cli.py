@@ -100,6 +100,17 @@ def test_weights_evaluate_a_checkpoint_with_other_settings(tiny, trained):
     assert cli.model.net.stages[0].blocks[0].attn.topk == 2
 
 
+def test_a_run_goes_on_without_the_weights_it_began_with(tiny, trained, tmp_path):
+    first = tmp_path / "first.ckpt"
+    (trained / "checkpoints/last.ckpt").rename(first)
+    main(["fit", *tiny, "--model.weights", str(first), "--trainer.max_epochs", "1"])
+    first.unlink()
+    last = "runs/tiny/version_1/checkpoints/last.ckpt"
+    assert torch.load(last, weights_only=True)["hyper_parameters"]["weights"] == str(first)
+    cli = main(["fit", *tiny, "--ckpt_path", last])
+    assert cli.trainer.current_epoch == 2
+
+
 def test_ckpt_path_says_what_it_overrides(tiny, trained):
     last = str(trained / "checkpoints/last.ckpt")
     with pytest.warns(

@@ -12,18 +12,24 @@ from torch import Tensor
 from biformer_lit.errors import ConfigError
 
 
-def warmup_decay(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
-    """The average's update, with the decay ``min(decay, (1 + n) / (10 + n))`` after n updates.
+def warmup_decay(decay: float, updates: int) -> float:
+    """The decay after some updates: ``min(decay, (1 + n) / (10 + n))``.
 
-    Without the warm-up a short run's average is mostly the initial weights: with 0.9999 and 48 steps it scored
-    0.59 where the weights themselves scored 0.96.
+    Without the warm-up a short run's average is mostly the initial weights: with 0.9999 and 48 steps it scored 0.59
+    where the weights themselves scored 0.96.
     """
+    return min(decay, (1 + updates) / (10 + updates))
 
-    def update(average: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
-        if not average.is_floating_point():  # BatchNorm's batch counter
-            return current
-        n = float(updates)
-        return torch.lerp(average, current, 1 - min(decay, (1 + n) / (10 + n)))
+
+def warmup_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
+    """The update of the average, in place and for all tensors at once."""
+
+    @torch.no_grad()
+    def update(average: list[Tensor], current: list[Tensor], updates: Tensor | int) -> None:
+        if average[0].is_floating_point():
+            torch._foreach_lerp_(average, current, 1 - warmup_decay(decay, int(updates)))  # noqa: SLF001 (torch's own EMA does so)
+        else:  # BatchNorm's batch counter
+            torch._foreach_copy_(average, current)  # noqa: SLF001
 
     return update
 
@@ -48,7 +54,7 @@ class EMA(WeightAveraging):
             raise ConfigError(f"EMA decay={decay} must be above 0 and below 1; 0.9999 suits long runs")
         if evaluate not in ("average", "raw"):
             raise ConfigError(f"EMA evaluate={evaluate!r} is unknown; use 'average' or 'raw'")
-        super().__init__(avg_fn=warmup_decay(decay))
+        super().__init__(multi_avg_fn=warmup_average(decay))
         self.evaluate_raw = evaluate == "raw"
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

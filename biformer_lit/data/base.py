@@ -104,6 +104,10 @@ class HFDataModule(LightningDataModule):
 
     def _check_arguments(self) -> None:
         require(bool(self.dataset), "dataset", self.dataset, "must name a data set")
+        if self.dataset == EMBEDDED:
+            for name in ("config_name", "revision"):
+                value = getattr(self, name)
+                require(value is None, name, value, "is for data sets on the hub or in a folder; leave it out")
         require(0 < self.val_fraction < 1, "val_fraction", self.val_fraction, "must lie between 0 and 1")
         require(self.split_seed >= 0, "split_seed", self.split_seed, "must not be negative")
         require(self.shuffle_buffer >= 1, "shuffle_buffer", self.shuffle_buffer, "must be 1 or more")

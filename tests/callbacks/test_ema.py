@@ -4,23 +4,23 @@ import pytest
 import torch
 
 from biformer_lit.callbacks import EMA
-from biformer_lit.callbacks.ema import warmup_decay
+from biformer_lit.callbacks.ema import warmup_average, warmup_decay
 from biformer_lit.cli import main
 from biformer_lit.errors import ConfigError
 
 
 def test_warm_up_by_hand():
-    update = warmup_decay(0.9)
-    average = torch.tensor([0.0])
-    current = torch.tensor([1.0])
-    assert update(average, current, 0).item() == pytest.approx(1 - 1 / 10)
-    assert update(average, current, 1).item() == pytest.approx(1 - 2 / 11)
-    assert update(average, current, 10_000).item() == pytest.approx(0.1)
+    assert [warmup_decay(0.9, n) for n in (0, 1, 10_000)] == [1 / 10, 2 / 11, 0.9]
+    update = warmup_average(0.9)
+    averages = [torch.zeros(2), torch.zeros(1)]
+    update(averages, [torch.ones(2), torch.full((1,), 2.0)], torch.tensor(1))
+    torch.testing.assert_close(averages, [torch.full((2,), 9 / 11), torch.full((1,), 18 / 11)])
 
 
 def test_counters_are_copied():
-    update = warmup_decay(0.9)
-    assert update(torch.tensor(3), torch.tensor(7), 5).item() == 7
+    average = [torch.tensor(3)]
+    warmup_average(0.9)(average, [torch.tensor(7)], 5)
+    assert average[0].item() == 7
 
 
 @pytest.mark.parametrize("decay", [0, 1, -0.1, 2])
