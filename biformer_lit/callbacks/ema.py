@@ -27,9 +27,9 @@ def warmup_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor
     @torch.no_grad()
     def update(average: list[Tensor], current: list[Tensor], updates: Tensor | int) -> None:
         if average[0].is_floating_point():
-            torch._foreach_lerp_(average, current, 1 - warmup_decay(decay, int(updates)))  # noqa: SLF001 (torch's own EMA does so)
+            torch._foreach_lerp_(average, current, 1 - warmup_decay(decay, int(updates)))
         else:  # BatchNorm's batch counter
-            torch._foreach_copy_(average, current)  # noqa: SLF001
+            torch._foreach_copy_(average, current)
 
     return update
 
