@@ -15,11 +15,11 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.loggers import TensorBoardLogger
 
 import biformer_lit
 from biformer_lit.backbone.weights import convert_checkpoint, read_checkpoint
 from biformer_lit.callbacks import ConfusionMatrix, InputImages, PredictionWriter, Throughput
+from biformer_lit.callbacks.tensorboard import tensorboard_writers
 from biformer_lit.data import HFDataModule
 from biformer_lit.errors import BiFormerLitError, CheckpointError, ConfigError
 from biformer_lit.messages import one_line
@@ -57,10 +57,9 @@ class SaveConfig(SaveConfigCallback):
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Log the config; called on rank 0 only."""
         text = self.parser.dump(self.config, skip_unset=False)
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                indented = "\n".join(f"    {line}" for line in text.splitlines())
-                logger.experiment.add_text("config", indented, 0)
+        indented = "\n".join(f"    {line}" for line in text.splitlines())
+        for writer in tensorboard_writers(trainer):
+            writer.add_text("config", indented, 0)
 
 
 class BiFormerCLI(LightningCLI):

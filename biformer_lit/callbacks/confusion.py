@@ -3,10 +3,11 @@
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
 from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
+
+from biformer_lit.callbacks.tensorboard import tensorboard_writers
 
 _MOST_NAMED = 30  # beyond this the names of the classes no longer fit beside the matrix
 
@@ -43,9 +44,8 @@ class ConfusionMatrix(Callback):
         if not trainer.is_global_zero:
             return
         figure = draw_confusion(shares, list(getattr(pl_module, "class_names", [])))
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_figure("val/confusion", figure, trainer.global_step, close=True)
+        for writer in tensorboard_writers(trainer):
+            writer.add_figure("val/confusion", figure, trainer.global_step, close=True)
 
 
 def draw_confusion(shares: Tensor, names: list[str]) -> Figure:

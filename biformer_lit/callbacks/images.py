@@ -4,8 +4,9 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
 from torchvision.utils import make_grid
+
+from biformer_lit.callbacks.tensorboard import tensorboard_writers
 
 
 class InputImages(Callback):
@@ -31,6 +32,5 @@ class InputImages(Callback):
         mean, std = (torch.tensor(getattr(data, name, default)) for name, default in (("mean", 0.0), ("std", 1.0)))
         images = (images * std.view(1, -1, 1, 1) + mean.view(1, -1, 1, 1)).clamp(0, 1)
         grid = make_grid(images, nrow=8, padding=1)
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_image("train/images", grid, trainer.global_step)
+        for writer in tensorboard_writers(trainer):
+            writer.add_image("train/images", grid, trainer.global_step)
