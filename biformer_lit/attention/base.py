@@ -1,11 +1,29 @@
 """What every attention pattern shares: projections, local context enhancement, and the contract."""
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor, nn
 
 from biformer_lit.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class AttentionCost:
+    """Cost of what a pattern does between the projections, for one image.
+
+    Attributes:
+        routing: Multiply-adds that decide which keys are seen and fetch them.
+        attention: Multiply-adds between queries, keys and values; padded tokens, which are computed and dropped,
+            included.
+        gathered: Numbers (of keys and values) that are read through an index, a measure of the traffic that
+            multiply-adds do not show.
+    """
+
+    routing: int = 0
+    attention: int = 0
+    gathered: int = 0
 
 
 class Attention(nn.Module, ABC):
@@ -41,8 +59,7 @@ class Attention(nn.Module, ABC):
             raise ConfigError(f"{dim} channels do not divide into {heads} heads; change dims, head_dim or full_heads")
         if lce < 0 or (lce and lce % 2 == 0):
             raise ConfigError(f"lce={lce} is not a kernel size; use 0 (off) or an odd number such as 5")
-        if lce_input not in ("value", "input"):
-            raise ConfigError(f"lce_input={lce_input!r} is unknown; use 'value' or 'input'")
+        check_choice("lce_input", lce_input, ("value", "input"))
         self.dim = dim
         self.heads = heads
         self.lce_input = lce_input
@@ -54,6 +71,21 @@ class Attention(nn.Module, ABC):
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attended values (N, H, W, C) from queries, keys and values of that shape."""
 
+    @abstractmethod
+    def cost(self, height: int, width: int) -> AttentionCost:
+        """What :meth:`attend` costs for one map of this size in tokens."""
+
+    def check_map(self, height: int, width: int) -> None:
+        """Refuse a map that the pattern cannot be laid over.
+
+        Args:
+            height: Rows of tokens of the map.
+            width: Columns of tokens of the map.
+
+        Raises:
+            ConfigError: With the reason and the remedy.
+        """
+
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, H, W, C) of any height and width to a map of the same shape."""
         q, k, v = self.qkv(x).chunk(3, dim=-1)
@@ -63,3 +95,23 @@ class Attention(nn.Module, ABC):
             out = out + self.lce(local.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         projected: Tensor = self.proj(out)
         return projected
+
+
+def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Refuse a value that is not one of a few.
+
+    Raises:
+        ConfigError: With the choices.
+    """
+    if value not in choices:
+        raise ConfigError(f"{name}={value!r} is unknown; choose one of {', '.join(choices)}")
+
+
+def check_least(name: str, value: float, least: int = 1) -> None:
+    """Refuse a number that is too small.
+
+    Raises:
+        ConfigError: With the least one.
+    """
+    if value < least:
+        raise ConfigError(f"{name}={value} must be at least {least}")

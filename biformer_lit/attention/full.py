@@ -1,9 +1,9 @@
 """Vanilla attention: every token sees every token (the paper's figure 1 a)."""
 
-import torch.nn.functional as F
 from torch import Tensor
 
-from biformer_lit.attention.base import Attention
+from biformer_lit.attention.base import Attention, AttentionCost
+from biformer_lit.ops import attend_groups
 
 
 class FullAttention(Attention):
@@ -12,6 +12,9 @@ class FullAttention(Attention):
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attended values (N, H, W, C); see :meth:`Attention.attend`."""
         n, height, width, channels = q.shape
-        q, k, v = (x.reshape(n, height * width, self.heads, -1).transpose(1, 2) for x in (q, k, v))
-        out = F.scaled_dot_product_attention(q, k, v)
-        return out.transpose(1, 2).reshape(n, height, width, channels)
+        q, k, v = (x.reshape(n, 1, height * width, channels) for x in (q, k, v))
+        return attend_groups(q, k, v, heads=self.heads).view(n, height, width, channels)
+
+    def cost(self, height: int, width: int) -> AttentionCost:
+        """See :meth:`Attention.cost`."""
+        return AttentionCost(attention=2 * (height * width) ** 2 * self.dim)

@@ -3,23 +3,22 @@
 import logging
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import torch
-from timm.layers import trunc_normal_
 from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
-from biformer_lit.attention import Attention, BiLevelRoutingAttention, FullAttention, Padding, Regions, TopK
+from biformer_lit.attention import Padding, Regions, RoutingHeads, TopK
 from biformer_lit.backbone.blocks import Block, Stage, Stem, build_downsample, build_stem
-from biformer_lit.backbone.settings import check_scalars, heads_of, per_stage, topk_per_stage
+from biformer_lit.backbone.initial import draw_weights, fresh_seed
+from biformer_lit.backbone.patterns import Pattern, attention_builder
+from biformer_lit.backbone.settings import check_scalars, per_stage
 from biformer_lit.backbone.weights import check_fits, is_released, rename_released
 from biformer_lit.errors import CheckpointError, ConfigError
-from biformer_lit.ops import Backend
+from biformer_lit.ops import Backend, Routing, RoutingPool
 
 logger = logging.getLogger(__name__)
-
-Pattern: TypeAlias = Literal["bra", "full"]
 
 
 class BiFormer(nn.Module):
@@ -40,21 +39,37 @@ class BiFormer(nn.Module):
         stem: ``overlap`` (3x3 convolutions, BiFormer) or ``patch`` (patchify and merge, Swin's layout).
         stem_stride: Down-sampling of the stem: 4 as released, 2 or 1 for small images.
         cpe: Kernel size of the convolutional position encoding before each block, 0 = none.
-        attention: ``bra`` or ``full``; per stage. The release uses full attention in the last stage, where
+        attention: Which keys a query sees: ``bra`` (the routed regions), ``full`` (all), ``window``, ``stripes``,
+            ``dilated`` or ``deformable``; per stage. The release uses full attention in the last stage, where
             the paper says top-k = S * S, which is the same set of keys.
         topk: Regions that a region reads, or ``all``; per stage. Stages of full attention take ``all``.
-        regions: S, regions per side, or a pair (rows, columns); per stage.
+        regions: S, regions per side, or a pair (rows, columns), or ``auto``; per stage. This and the following
+            settings of routing are explained at :class:`BiLevelRoutingAttention`.
+        routing: ``topk``, ``random``, ``random_fixed`` or ``local``; per stage.
+        routing_pool: ``mean`` or ``max``; per stage.
+        routing_heads: ``shared`` or ``per_head``; per stage.
+        routing_gradient: Whether the router learns; per stage.
+        window: Tokens per side of a window, for ``window``; per stage.
+        shift: Whether the windows of every second block of a stage are shifted by half.
+        stripe_width: Tokens across a stripe, for ``stripes``; per stage. The default is CSWin's.
+        dilation: Distance between neighbouring keys, for ``dilated``; per stage. The default leaves 7 x 7 keys
+            at 224.
+        deform_stride: Tokens per side for each point, for ``deformable``; per stage. The default, DAT's, makes 7 x 7
+            points at 224.
+        deform_groups: Groups of heads with points of their own; per stage.
+        deform_range: How far a point may move, in distances between the points; per stage.
         lce: Kernel size of the local context enhancement, 0 = none; per stage.
         scale: ``released``: BRA multiplies query-key products by ``dim ** -0.5``; ``head``: by
             ``head_dim ** -0.5``, as the paper's equation says. Released weights need ``released``.
         padding: What happens where S does not divide a map; see :class:`BiLevelRoutingAttention`. The default
             is ``masked``, because the released padding lets padded tokens vote: on an 8x8 map cut by 7, with
             all regions read, it is 13 % off the dense attention that it should equal.
-        full_heads: Heads of full attention: 8 whatever the width, as released, or 0 for
-            ``dim / head_dim``, as the paper's uniform head size implies.
-        full_qkv_bias: Whether the projection of full attention has a bias: no, as released.
-        full_lce_input: What the LCE of full attention convolves: the module's ``input``, as released, or the
-            ``value``, as the paper says and the released channels-first code does.
+        full_heads: Heads of full attention in the last stage: 8 whatever the width, as released, or 0 for
+            ``dim / head_dim``, as the paper's uniform head size implies. In other stages full attention has
+            the heads, bias and LCE of the other patterns; so has the last with 0, True and ``value`` here.
+        full_qkv_bias: Whether the projection of full attention in the last stage has a bias: no, as released.
+        full_lce_input: What the LCE of full attention in the last stage convolves: the module's ``input``, as
+            released, or the ``value``, as the paper says and the released channels-first code does.
         backend: How routed attention is computed; see :func:`biformer_lit.ops.attend`.
         drop_rate: Dropout before the classifier.
         drop_path_rate: Stochastic depth of the last block; it grows linearly from 0 at the first.
@@ -78,6 +93,17 @@ class BiFormer(nn.Module):
         attention: Pattern | Sequence[Pattern] = ("bra", "bra", "bra", "full"),
         topk: TopK | Sequence[TopK] = (1, 4, 16, "all"),
         regions: Regions | Sequence[Regions] = 7,
+        routing: Routing | Sequence[Routing] = "topk",
+        routing_pool: RoutingPool | Sequence[RoutingPool] = "mean",
+        routing_heads: RoutingHeads | Sequence[RoutingHeads] = "shared",
+        routing_gradient: bool | Sequence[bool] = False,
+        window: int | Sequence[int] = 7,
+        shift: bool = True,
+        stripe_width: int | Sequence[int] = (1, 2, 7, 7),
+        dilation: int | Sequence[int] = (8, 4, 2, 1),
+        deform_stride: int | Sequence[int] = (8, 4, 2, 1),
+        deform_groups: int | Sequence[int] = 1,
+        deform_range: float | Sequence[float] = 1.0,
         lce: int | Sequence[int] = 5,
         scale: Literal["released", "head"] = "released",
         padding: Padding = "masked",
@@ -89,32 +115,32 @@ class BiFormer(nn.Module):
         drop_path_rate: float = 0.0,
     ) -> None:
         super().__init__()
+        seed = fresh_seed()  # before any layer takes numbers of its own
         check_scalars(depths, dims, head_dim, cpe, in_chans, num_classes, global_pool, drop_path_rate, drop_rate)
         count = len(depths)
-        patterns = per_stage("attention", attention, count)
-        topks = topk_per_stage(topk, patterns)
-        stage_regions = per_stage("regions", regions, count)
-        lces = per_stage("lce", lce, count)
         ratios = per_stage("mlp_ratio", mlp_ratio, count)
-
-        def build_attention(stage: int) -> Attention:
-            dim = dims[stage]
-            if patterns[stage] == "full":
-                heads = full_heads or heads_of(dim, head_dim)
-                return FullAttention(dim, heads, lce=lces[stage], lce_input=full_lce_input, qkv_bias=full_qkv_bias)
-            if patterns[stage] != "bra":
-                raise ConfigError(f"attention={patterns[stage]!r} is unknown; choose bra or full")
-            return BiLevelRoutingAttention(
-                dim,
-                heads_of(dim, head_dim),
-                topk=topks[stage],
-                regions=stage_regions[stage],
-                scale=scale,
-                padding=padding,
-                lce=lces[stage],
-                backend=backend,
-            )
-
+        settings = {
+            "topk": topk,
+            "regions": regions,
+            "routing": routing,
+            "routing_pool": routing_pool,
+            "routing_heads": routing_heads,
+            "routing_gradient": routing_gradient,
+            "scale": scale,
+            "padding": padding,
+            "backend": backend,
+            "window": window,
+            "shift": shift,
+            "stripe_width": stripe_width,
+            "dilation": dilation,
+            "deform_stride": deform_stride,
+            "deform_groups": deform_groups,
+            "deform_range": deform_range,
+            "full_heads": full_heads,
+            "full_qkv_bias": full_qkv_bias,
+            "full_lce_input": full_lce_input,
+        }
+        build_attention = attention_builder(attention, dims, head_dim, lce, settings)
         self.in_chans = in_chans
         self.num_classes = num_classes
         self.num_features = self.head_hidden_size = dims[-1]
@@ -129,7 +155,8 @@ class BiFormer(nn.Module):
             rates = drop_path[first_block[i] : first_block[i] + depth]
             try:
                 blocks = [
-                    Block(dims[i], build_attention(i), mlp_ratio=ratios[i], cpe=cpe, drop_path=rate) for rate in rates
+                    Block(dims[i], build_attention(i, block), mlp_ratio=ratios[i], cpe=cpe, drop_path=rate)
+                    for block, rate in enumerate(rates)
                 ]
             except ConfigError as error:
                 raise ConfigError(f"stage {i + 1}: {error}") from None
@@ -142,7 +169,7 @@ class BiFormer(nn.Module):
         self.norm: nn.Module = nn.BatchNorm2d(dims[-1])
         self.head_drop = nn.Dropout(drop_rate)
         self.head = nn.Linear(dims[-1], num_classes) if num_classes else nn.Identity()
-        self.apply(_init_weights)
+        draw_weights(self, seed)
 
     # -- timm's contract ---------------------------------------------------------------------------------
 
@@ -179,7 +206,8 @@ class BiFormer(nn.Module):
         self.num_classes = num_classes
         like = next(self.parameters())
         self.head = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
-        self.head.apply(_init_weights).to(device=like.device, dtype=like.dtype)
+        draw_weights(self.head, fresh_seed(), "head")
+        self.head.to(device=like.device, dtype=like.dtype)
 
     def prune_intermediate_layers(
         self, indices: int | list[int] | None = None, prune_norm: bool = False, prune_head: bool = True
@@ -296,15 +324,7 @@ class BiFormer(nn.Module):
             if min(rows, columns) < 1:
                 raise ConfigError(f"{where}: nothing is left of the map; use larger images or stem_stride=1")
             attention = stage.get_submodule("blocks.0.attn")
-            if isinstance(attention, BiLevelRoutingAttention):
-                try:
-                    attention.grid(rows, columns)
-                except ConfigError as error:
-                    raise ConfigError(f"{where}: {error}") from None
-
-
-def _init_weights(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear):
-        trunc_normal_(module.weight, std=0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
+            try:
+                attention.check_map(rows, columns)  # type: ignore[operator]
+            except ConfigError as error:
+                raise ConfigError(f"{where}: {error}") from None

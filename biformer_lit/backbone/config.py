@@ -6,8 +6,11 @@ from typing import Any, Literal
 import timm
 from torch import nn
 
+from biformer_lit.attention import Padding, RoutingHeads, TopK
 from biformer_lit.backbone import variants
+from biformer_lit.backbone.patterns import Pattern
 from biformer_lit.errors import ConfigError
+from biformer_lit.ops import Backend, Routing, RoutingPool
 
 
 @dataclass(frozen=True)
@@ -27,15 +30,28 @@ class Backbone:
         stem: overlap (BiFormer) or patch (Swin's layout).
         stem_stride: Down-sampling of the stem: 4 as released, 2 or 1 for small images.
         cpe: Kernel size of the convolutional position encoding, 0 = none.
-        attention: bra or full; one value or one per stage.
+        attention: Which keys a query sees: bra, full, window, stripes, dilated or deformable; one value or one per
+            stage.
         topk: Regions that a region reads, or all; one value or one per stage.
-        regions: S, regions per side, or a list with one value or (rows, columns) pair per stage.
+        regions: S, regions per side, or auto, or a list with one value or (rows, columns) pair per stage.
+        routing: How regions are chosen: topk, random, random_fixed or local; one value or one per stage.
+        routing_pool: How a region is described to the router: mean or max; one value or one per stage.
+        routing_heads: One choice for all heads (shared) or one for each (per_head); one value or one per stage.
+        routing_gradient: Whether the regions' affinities also weigh the attention, so that the router learns; one value
+            or one per stage.
+        window: Tokens per side of a window; one value or one per stage.
+        shift: Whether the windows of every second block are shifted.
+        stripe_width: Tokens across a stripe; one value or one per stage.
+        dilation: Distance between the keys of dilated attention; one value or one per stage.
+        deform_stride: Tokens per side for each point of deformable attention; one value or one per stage.
+        deform_groups: Groups of heads with points of their own; one value or one per stage.
+        deform_range: How far a point may move, in distances between points; one value or one per stage.
         lce: Kernel size of the local context enhancement, 0 = none; one value or one per stage.
         scale: released (dim ** -0.5) or head (head_dim ** -0.5).
         padding: masked, released or released_nchw.
-        full_heads: Heads of full attention; 0 means dim / head_dim.
-        full_qkv_bias: Whether the projection of full attention has a bias.
-        full_lce_input: What the LCE of full attention convolves: input (released) or value (paper).
+        full_heads: Heads of full attention in the last stage; 0 means dim / head_dim.
+        full_qkv_bias: Whether the projection of full attention in the last stage has a bias.
+        full_lce_input: What the LCE of full attention in the last stage convolves: input (released) or value (paper).
         backend: How routed attention is computed: auto, reference, gather_sdpa or masked_sdpa.
         drop_rate: Dropout before the classifier.
         drop_path_rate: Stochastic depth of the last block.
@@ -52,16 +68,27 @@ class Backbone:
     stem: Literal["overlap", "patch"] | None = None
     stem_stride: int | None = None
     cpe: int | None = None
-    attention: Literal["bra", "full"] | list[Literal["bra", "full"]] | None = None
-    topk: int | Literal["all"] | list[int | Literal["all"]] | None = None
-    regions: int | list[int | tuple[int, int]] | None = None
+    attention: Pattern | list[Pattern] | None = None
+    topk: TopK | list[TopK] | None = None
+    regions: int | Literal["auto"] | list[int | Literal["auto"] | tuple[int, int]] | None = None
+    routing: Routing | list[Routing] | None = None
+    routing_pool: RoutingPool | list[RoutingPool] | None = None
+    routing_heads: RoutingHeads | list[RoutingHeads] | None = None
+    routing_gradient: bool | list[bool] | None = None
+    window: int | list[int] | None = None
+    shift: bool | None = None
+    stripe_width: int | list[int] | None = None
+    dilation: int | list[int] | None = None
+    deform_stride: int | list[int] | None = None
+    deform_groups: int | list[int] | None = None
+    deform_range: float | list[float] | None = None
     lce: int | list[int] | None = None
     scale: Literal["released", "head"] | None = None
-    padding: Literal["masked", "released", "released_nchw"] | None = None
+    padding: Padding | None = None
     full_heads: int | None = None
     full_qkv_bias: bool | None = None
     full_lce_input: Literal["input", "value"] | None = None
-    backend: Literal["auto", "reference", "gather_sdpa", "masked_sdpa"] | None = None
+    backend: Backend | None = None
     drop_rate: float | None = None
     drop_path_rate: float | None = None
 

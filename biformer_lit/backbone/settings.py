@@ -23,13 +23,13 @@ def per_stage(name: str, value: Any, count: int) -> list[Any]:
 
 
 def topk_per_stage(topk: Any, patterns: list[str]) -> list[Any]:
-    """``topk`` of each stage; one value for all is meant for the stages that route.
+    """``topk`` of each stage; it is meant for the stages that route, the other patterns do not look at theirs.
 
     Raises:
-        ConfigError: If a stage of full attention is given a number.
+        ConfigError: If a stage of full attention beside stages that route is given a number.
     """
     if isinstance(topk, (str, int)):
-        return ["all" if pattern == "full" else topk for pattern in patterns]
+        return [topk] * len(patterns)
     topks = per_stage("topk", topk, len(patterns))
     for i, (value, pattern) in enumerate(zip(topks, patterns, strict=True), 1):
         if pattern == "full" and value != "all":

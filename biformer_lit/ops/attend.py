@@ -38,6 +38,7 @@ def attend(
     *,
     heads: int,
     scale: float,
+    bias: Tensor | None = None,
     backend: Backend = "auto",
 ) -> Tensor:
     """Attention of every token to the tokens of the regions its own region is routed to.
@@ -46,10 +47,12 @@ def attend(
         q: Queries (N, H, W, C).
         k: Keys (N, H, W, C).
         v: Values (N, H, W, C).
-        index: Routed regions (N, R, k), int64, as :func:`biformer_lit.ops.route` returns them.
+        index: Routed regions (N, R, k), int64, no region twice in a row; or (N, heads, R, k) where each head has a
+            choice of its own.
         grid: How the map is cut; says also whether overhanging tokens are masked.
         heads: Number of heads; divides C.
         scale: Factor on the dot products.
+        bias: Added to the dot products of a routed region's tokens, in the shape of ``index``; None adds nothing.
         backend: ``reference`` (slow, the truth), ``gather_sdpa``, ``masked_sdpa``, or ``auto`` to choose the
             faster of the latter two by the share of the map that is routed.
 
@@ -62,4 +65,11 @@ def attend(
     name = choose_backend(grid, index.shape[-1]) if backend == "auto" else backend
     if name not in _ATTEND:
         raise ConfigError(f"backend={backend!r} does not exist; choose one of {', '.join(BACKENDS)}")
-    return _ATTEND[name](q, k, v, index, grid, heads, scale)
+    if index.ndim == 3:
+        return _ATTEND[name](q, k, v, index, grid, heads, scale, bias)
+    # heads with a choice of their own are images with one head
+    n, height, width, _ = q.shape
+    q, k, v = (x.reshape(n, height, width, heads, -1).permute(0, 3, 1, 2, 4).flatten(0, 1) for x in (q, k, v))
+    bias = None if bias is None else bias.flatten(0, 1)
+    out = _ATTEND[name](q, k, v, index.flatten(0, 1), grid, 1, scale, bias)
+    return out.reshape(n, heads, height, width, -1).permute(0, 2, 3, 1, 4).flatten(3)

@@ -8,7 +8,14 @@ from biformer_lit.ops.regions import RegionGrid, merge, partition
 
 
 def attend_gather_sdpa(
-    q: Tensor, k: Tensor, v: Tensor, index: Tensor, grid: RegionGrid, heads: int, scale: float
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    index: Tensor,
+    grid: RegionGrid,
+    heads: int,
+    scale: float,
+    bias: Tensor | None = None,
 ) -> Tensor:
     """Arguments and result as in :func:`biformer_lit.ops.attend`."""
     n, _, _, channels = q.shape
@@ -23,6 +30,10 @@ def attend_gather_sdpa(
 
     query = partition(q, grid).view(n * regions, grid.tokens, heads, -1).transpose(1, 2)
     valid = grid.valid_tokens(index.device)
-    mask = None if valid is None else valid[index].view(n * regions, 1, 1, topk * grid.tokens)
+    mask = None if valid is None else valid[index]
+    if bias is not None:
+        added = bias.to(q.dtype).unsqueeze(-1).expand(-1, -1, -1, grid.tokens)
+        mask = added if mask is None else added.masked_fill(~mask, float("-inf"))
+    mask = None if mask is None else mask.reshape(n * regions, 1, 1, topk * grid.tokens)
     out = F.scaled_dot_product_attention(query, select(k), select(v), attn_mask=mask, scale=scale)
     return merge(out.transpose(1, 2).reshape(n, regions, grid.tokens, channels), grid)

@@ -10,7 +10,14 @@ from biformer_lit.ops.regions import RegionGrid, merge, partition
 
 
 def attend_reference(
-    q: Tensor, k: Tensor, v: Tensor, index: Tensor, grid: RegionGrid, heads: int, scale: float
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    index: Tensor,
+    grid: RegionGrid,
+    heads: int,
+    scale: float,
+    bias: Tensor | None = None,
 ) -> Tensor:
     """Gather, multiply, softmax, multiply. Arguments and result as in :func:`biformer_lit.ops.attend`."""
     n, _, _, channels = q.shape
@@ -19,6 +26,8 @@ def attend_reference(
     batch = torch.arange(n, device=index.device)[:, None, None]
     k, v = k[batch, index], v[batch, index]  # (N, R, k, t, heads, d)
     scores = torch.einsum("nrthd,nrkshd->nrhtks", q, k) * scale
+    if bias is not None:
+        scores = scores + bias.to(scores.dtype)[:, :, None, None, :, None]
     valid = grid.valid_tokens(index.device)
     if valid is not None:
         scores = scores.masked_fill(~valid[index][:, :, None, None], float("-inf"))

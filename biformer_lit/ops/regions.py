@@ -1,5 +1,6 @@
 """How a feature map is cut into regions, and the tensor moves between map and regions."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -137,3 +138,23 @@ def merge(x: Tensor, grid: RegionGrid) -> Tensor:
     x = x.view(n, grid.rows, grid.columns, grid.region_height, grid.region_width, c).transpose(2, 3)
     x = x.reshape(n, grid.rows * grid.region_height, grid.columns * grid.region_width, c)
     return x[:, : grid.height, : grid.width]
+
+
+def optimal_regions(height: int, width: int, topk: int) -> tuple[int, int]:
+    """The S at which routing and routed attention together take the fewest multiply-adds.
+
+    They take ``2 S^4 C + 2 k (HW)^2 C / S^2`` (paper, section 3.3), which is least at
+    ``S = (k (HW)^2 / 2)^(1/6)`` and is then O((HW)^(4/3)). The regions of a map that is not square are made as nearly
+    square as whole numbers allow.
+
+    Args:
+        height: Rows of tokens of the map.
+        width: Columns of tokens of the map.
+        topk: Regions that a region reads.
+
+    Returns:
+        Regions per side, (rows, columns), at least 1 and at most one per token.
+    """
+    side = (topk / 2 * (height * width) ** 2) ** (1 / 6)
+    stretch = math.sqrt(height / width)
+    return min(max(round(side * stretch), 1), height), min(max(round(side / stretch), 1), width)

@@ -1,6 +1,7 @@
 """Region-to-region routing: which k regions each region reads."""
 
 from contextlib import nullcontext
+from typing import Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -8,48 +9,143 @@ from torch import Tensor
 
 from biformer_lit.ops.regions import RegionGrid
 
+Routing: TypeAlias = Literal["topk", "random", "random_fixed", "local"]
+RoutingPool: TypeAlias = Literal["mean", "max"]
 
-def pool_regions(x: Tensor, grid: RegionGrid) -> Tensor:
-    """Mean of the real tokens of every region.
+
+def pool_regions(x: Tensor, grid: RegionGrid, pool: RoutingPool = "mean") -> Tensor:
+    """Mean or maximum of the real tokens of every region, channel by channel.
 
     Args:
         x: Map (N, H, W, C).
         grid: How the map is cut; an overhang is never counted.
+        pool: ``mean``, as released, or ``max``.
 
     Returns:
         Region descriptors (N, R, C).
     """
     # an NHWC map seen as NCHW is channels-last, for which the pooling kernel needs no copy
-    pooled = F.avg_pool2d(
-        x.permute(0, 3, 1, 2),
-        kernel_size=(grid.region_height, grid.region_width),
-        ceil_mode=True,
-        count_include_pad=False,
-    )
+    x, size = x.permute(0, 3, 1, 2), (grid.region_height, grid.region_width)
+    if pool == "mean":
+        pooled = F.avg_pool2d(x, kernel_size=size, ceil_mode=True, count_include_pad=False)
+    else:
+        pooled = F.max_pool2d(x, kernel_size=size, ceil_mode=True)
     return pooled.permute(0, 2, 3, 1).flatten(1, 2)
 
 
+def affinities(
+    q: Tensor, k: Tensor, grid: RegionGrid, *, pool: RoutingPool = "mean", heads: int | None = None
+) -> Tensor:
+    """How much each region's pooled query likes each region's pooled key (paper, eq. 3).
+
+    Computed in float32 at least, also under autocast: in bfloat16 near ties flip, and 2 to 9 % of the output with
+    them.
+
+    Args:
+        q: Queries (N, H, W, C).
+        k: Keys (N, H, W, C).
+        grid: How the map is cut.
+        pool: How a region is described.
+        heads: Number of heads that have an affinity each; None sums over all channels, as released.
+
+    Returns:
+        Dot products (N, R, R), or (N, heads, R, R).
+    """
+    dtype = torch.promote_types(q.dtype, torch.float32)
+    # a meta tensor (counting costs) knows no autocast
+    with nullcontext() if q.is_meta else torch.autocast(q.device.type, enabled=False):
+        query, key = pool_regions(q.to(dtype), grid, pool), pool_regions(k.to(dtype), grid, pool)
+        if heads is not None:
+            query, key = (x.view(*x.shape[:2], heads, -1).transpose(1, 2) for x in (query, key))
+        return query @ key.transpose(-2, -1)
+
+
 @torch.no_grad()
-def route(q: Tensor, k: Tensor, grid: RegionGrid, topk: int) -> Tensor:
+def route(
+    q: Tensor, k: Tensor, grid: RegionGrid, topk: int, *, pool: RoutingPool = "mean", heads: int | None = None
+) -> Tensor:
     """The ``topk`` regions with the highest affinity for each region (paper, eq. 3 and 4).
 
-    The affinity is the dot product of the mean query and the mean key over all channels: one graph, shared by
-    the heads. As in the released code no gradient flows through the choice. Affinities are computed in
-    float32 at least, also under autocast: in bfloat16 near ties flip and 2 to 9 % of the output with them.
+    As in the released code no gradient flows through the choice.
 
     Args:
         q: Queries (N, H, W, C).
         k: Keys (N, H, W, C).
         grid: How the map is cut.
         topk: Regions to choose; at most ``grid.count`` are chosen.
+        pool: How a region is described.
+        heads: Number of heads that choose for themselves; None lets all share one choice, as released.
 
     Returns:
-        Region numbers (N, R, min(topk, R)), int64, most affine first.
+        Region numbers (N, R, min(topk, R)), or (N, heads, R, min(topk, R)), int64, most affine first.
     """
-    dtype = torch.promote_types(q.dtype, torch.float32)
-    # a meta tensor (profiling) knows no autocast
-    with nullcontext() if q.is_meta else torch.autocast(q.device.type, enabled=False):
-        query = pool_regions(q.to(dtype), grid)
-        key = pool_regions(k.to(dtype), grid)
-        affinity = query @ key.transpose(-2, -1)
-    return affinity.topk(min(topk, grid.count), dim=-1).indices
+    return best(affinities(q, k, grid, pool=pool, heads=heads), topk)
+
+
+def best(scores: Tensor, topk: int) -> Tensor:
+    """Numbers of the ``topk`` highest scores (..., R, R) of each row, highest first: (..., R, min(topk, R))."""
+    return scores.topk(min(topk, scores.shape[-1]), dim=-1).indices
+
+
+def route_randomly(shape: tuple[int, ...], grid: RegionGrid, topk: int, device: torch.device) -> Tensor:
+    """``topk`` different regions for each region, drawn anew at each call.
+
+    Args:
+        shape: Leading dimensions that draw for themselves, such as (N,) or (N, heads).
+        grid: How the map is cut.
+        topk: Regions to choose; at most ``grid.count`` are chosen.
+        device: Where the generator and the result live.
+
+    Returns:
+        Region numbers (*shape, R, min(topk, R)), int64.
+    """
+    return best(torch.rand(*shape, grid.count, grid.count, device=device), topk)
+
+
+def route_by_seed(seed: Tensor, heads: int, grid: RegionGrid, topk: int) -> Tensor:
+    """``topk`` different regions for each region, at random but the same whenever the seed and the grid are.
+
+    The choice is a function of the seed and not a table, so that it exists for maps of every size and one number
+    in a checkpoint keeps it.
+
+    Args:
+        seed: A number, int64, shape ().
+        heads: Number of heads that choose for themselves.
+        grid: How the map is cut.
+        topk: Regions to choose; at most ``grid.count`` are chosen.
+
+    Returns:
+        Region numbers (heads, R, min(topk, R)), int64.
+    """
+    count = grid.count
+    region = torch.arange(count, device=seed.device)
+    head = torch.arange(heads, device=seed.device)
+    # one mixing for each coordinate: a linear combination of them would repeat itself along diagonals
+    score = _mix(_mix(_mix(seed + head[:, None, None]) + region[:, None]) + region)
+    return best(score, topk)
+
+
+def route_locally(grid: RegionGrid, topk: int, device: torch.device) -> Tensor:
+    """The ``topk`` regions nearest to each region, itself first; the upper left one among equals.
+
+    Args:
+        grid: How the map is cut.
+        topk: Regions to choose; at most ``grid.count`` are chosen.
+        device: Where the result lives.
+
+    Returns:
+        Region numbers (R, min(topk, R)), int64, by distance between the regions' centres in tokens.
+    """
+    row = torch.arange(grid.rows, device=device).repeat_interleave(grid.columns) * grid.region_height
+    column = torch.arange(grid.columns, device=device).repeat(grid.rows) * grid.region_width
+    distance = (row[:, None] - row) ** 2 + (column[:, None] - column) ** 2
+    return distance.sort(dim=-1, stable=True).indices[:, :topk]
+
+
+def _mix(x: Tensor) -> Tensor:
+    """Scramble whole numbers into 0 to 2^32 - 1, one to one (multiply and shift, Wellons' lowbias32)."""
+    low = 0xFFFFFFFF
+    x = x & low
+    x = ((x ^ (x >> 16)) * 0x7FEB352D) & low
+    x = ((x ^ (x >> 15)) * 0x846CA68B) & low
+    return x ^ (x >> 16)

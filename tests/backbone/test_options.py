@@ -86,7 +86,7 @@ def test_map_sizes_are_what_comes_out(size):
         ({"dims": (32, 64)}, r"must have one positive entry for each stage"),
         ({"depths": (1, 0, 1, 1)}, r"must have one positive entry for each stage"),
         ({"full_heads": 7}, r"stage 4: 128 channels do not divide into 7 heads"),
-        ({"attention": "window9"}, r"attention='window9' is unknown; choose bra or full"),
+        ({"attention": "window9"}, r"attention='window9' is unknown; choose one of bra, full, window"),
         ({"stem": "conv"}, r"stem='conv' is unknown"),
         ({"stem_stride": 3}, r"stem_stride=3 is not supported; use 4 \(as released\), 2 or 1"),
         ({"cpe": 2}, r"cpe=2 is not a kernel size"),
