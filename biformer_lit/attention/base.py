@@ -86,6 +86,10 @@ class Attention(nn.Module, ABC):
             ConfigError: With the reason and the remedy.
         """
 
+    def padded_map(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of the map that projections and LCE see: larger where the input itself is padded."""
+        return height, width
+
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, H, W, C) of any height and width to a map of the same shape."""
         q, k, v = self.qkv(x).chunk(3, dim=-1)

@@ -145,16 +145,22 @@ class BiLevelRoutingAttention(Attention):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, H, W, C) of any height and width to a map of the same shape."""
-        if self.padding != "released" or self.regions == "auto":  # the two do not go together
-            return super().forward(x)
         height, width = x.shape[1:3]
+        rows, columns = self.padded_map(height, width)
+        if (rows, columns) == (height, width):
+            return super().forward(x)
+        return super().forward(F.pad(x, (0, 0, 0, columns - width, 0, rows - height)))[:, :height, :width]
+
+    def padded_map(self, height: int, width: int) -> tuple[int, int]:
+        """See :meth:`Attention.padded_map`; ``padding: released`` pads to multiples of the regions."""
+        if self.padding != "released" or self.regions == "auto":  # the two do not go together
+            return height, width
         self.grid(height, width)  # refuses a map smaller than the grid, as the other paddings do
-        bottom, right = (-height) % self.regions[0], (-width) % self.regions[1]
-        return super().forward(F.pad(x, (0, 0, 0, right, 0, bottom)))[:, :height, :width]
+        return height + -height % self.regions[0], width + -width % self.regions[1]
 
     def cost(self, height: int, width: int) -> AttentionCost:
         """See :meth:`Attention.cost`. Affinities count as far as the chosen routing computes them."""
-        grid = self.grid(height, width)
+        grid = self.grid(*self.padded_map(height, width))
         topk = self._topk(grid)
         gathered = 2 * grid.count * topk * grid.tokens * self.dim
         needs_affinity = self.routing == "topk" or self.routing_gradient

@@ -33,6 +33,7 @@ _RENAMES = tuple(
 )
 _STEM_NAMES = {"0": "conv1", "1": "norm1", "3": "conv2", "4": "norm2"}
 _PATCH_STEM_NAMES = {"0": "conv", "1": "norm"}
+_SEED = ".routing_seed"
 _WRAPPER = re.compile(r"^(?:module\.|_orig_mod\.|net\.|model\.)+")
 
 
@@ -42,8 +43,9 @@ class LoadReport:
 
     Attributes:
         source: Where the weights came from, for people: the file and which of its copies.
-        fresh: Parameters of the model that the weights did not fill (a classifier of another size).
-        unused: Entries of the weights that the model has no place for (a classifier it does not have).
+        fresh: Entries of the model that the weights did not fill: a classifier of another size, and the seeds of
+            ``routing: random_fixed`` where the weights are from another routing.
+        unused: Entries of the weights that the model has no place for: a classifier or such seeds.
     """
 
     source: str
@@ -112,7 +114,8 @@ def load_weights(
     """Fill ``model`` from a file or a state dict; everything is checked before anything is changed.
 
     Understands released checkpoints of both layouts, checkpoints of our tasks, plain state dicts and
-    safetensors. A classifier with another number of classes is left fresh, and a warning says so.
+    safetensors. A classifier with another number of classes is left fresh, and a warning says so. Weights
+    may go from one ``routing`` to another: only ``random_fixed`` keeps something of its own, its seeds.
 
     Args:
         model: A :class:`BiFormer`, or the feature extractor that ``features_only=True`` gives.
@@ -135,9 +138,12 @@ def load_weights(
     net = inner if isinstance(inner, nn.Module) else model
     own = net.state_dict()
     head = [key for key in ("head.weight", "head.bias") if key in own]
-    unused = [key for key in state_dict if key.startswith(("head.", "norm.")) and key not in own]
+    optional = [key for key in state_dict if key.startswith(("head.", "norm.")) or key.endswith(_SEED)]
+    unused = [key for key in optional if key not in own]
     for key in unused:
         del state_dict[key]
+    seeds = [key for key in own if key.endswith(_SEED) and key not in state_dict]
+    state_dict.update({key: own[key] for key in seeds})
     fresh = []
     if any(key not in state_dict or state_dict[key].shape != own[key].shape for key in head):
         fresh = head
@@ -145,7 +151,7 @@ def load_weights(
     if problem := check_fits(net, state_dict):
         raise CheckpointError(f"{where}{problem}; use the settings of the model that they are from")
     net.load_state_dict(state_dict)
-    report = LoadReport(f"{where}{description}", tuple(fresh), tuple(unused))
+    report = LoadReport(f"{where}{description}", (*fresh, *seeds), tuple(unused))
     logger.info("loaded %s", report.source)
     if fresh:
         logger.warning("%sthe classifier has another number of classes or is absent: the head is fresh", where)

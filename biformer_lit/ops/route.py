@@ -121,7 +121,7 @@ def route_by_seed(seed: Tensor, heads: int, grid: RegionGrid, topk: int) -> Tens
     region = torch.arange(count, device=seed.device)
     head = torch.arange(heads, device=seed.device)
     # one mixing for each coordinate: a linear combination of them would repeat itself along diagonals
-    score = _mix(_mix(_mix(seed + head[:, None, None]) + region[:, None]) + region)
+    score = _mix(_mix(_mix(_mix(seed) + head[:, None, None]) + region[:, None]) + region)
     return best(score, topk)
 
 

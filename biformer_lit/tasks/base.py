@@ -145,6 +145,21 @@ class BiFormerTask(LightningModule, ABC):
         """Seed DropPath, dropout and mixing by where we are: resumed runs and ranks draw what they should."""
         seed_all(derive_seed(base_seed(), "batch", self.current_epoch, batch_idx, self.global_rank))
 
+    def on_validation_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Seed what is random in evaluation too (``routing: random``), so that it can be repeated."""
+        self._seed_evaluation(batch_idx)
+
+    def on_test_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """As in validation."""
+        self._seed_evaluation(batch_idx)
+
+    def on_predict_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """As in validation."""
+        self._seed_evaluation(batch_idx)
+
+    def _seed_evaluation(self, batch_idx: int) -> None:
+        seed_all(derive_seed(base_seed(), "evaluation", batch_idx, self.global_rank))
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW or SGD over timm's parameter groups, with warm-up and cosine at every step."""
         lr = self.optim.scaled_lr(self._global_batch())

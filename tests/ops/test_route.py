@@ -4,7 +4,16 @@ import pytest
 import torch
 
 from biformer_lit.errors import ConfigError
-from biformer_lit.ops import RegionGrid, partition, route
+from biformer_lit.ops import (
+    RegionGrid,
+    affinities,
+    optimal_regions,
+    partition,
+    route,
+    route_by_seed,
+    route_locally,
+    route_randomly,
+)
 from biformer_lit.ops.route import pool_regions
 
 
@@ -51,3 +60,92 @@ def test_more_regions_than_tokens_is_refused():
         ConfigError, match=r"regions=7 is more than the 6 rows of its 6x9 map; set regions to at most 6"
     ):
         RegionGrid.from_regions(6, 9, (7, 7))
+
+
+def test_padding_does_not_count_in_the_maximum():
+    grid = RegionGrid.from_regions(5, 5, (2, 2))
+    x = torch.full((1, 5, 5, 1), -4.0)
+    assert torch.equal(pool_regions(x, grid, "max"), torch.full((1, 4, 1), -4.0))
+
+
+def test_maximum_is_taken_by_channel():
+    grid = RegionGrid.from_regions(8, 8, (4, 4))
+    x = torch.randn(2, 8, 8, 6)
+    assert torch.equal(pool_regions(x, grid, "max"), partition(x, grid).amax(2))
+
+
+def test_each_head_chooses_from_its_own_channels():
+    grid = RegionGrid.from_regions(8, 8, (4, 4))
+    q, k = torch.randn(2, 2, 8, 8, 6, dtype=torch.float64)
+    found = route(q, k, grid, 3, heads=2)
+    assert found.shape == (2, 2, 16, 3)
+    for head, channels in enumerate((slice(0, 3), slice(3, 6))):
+        assert torch.equal(found[:, head], route(q[..., channels], k[..., channels], grid, 3))
+    torch.testing.assert_close(affinities(q, k, grid, heads=2).sum(1), affinities(q, k, grid))
+
+
+def distinct(index):
+    return all(len(set(row)) == len(row) for row in index.flatten(0, -2).tolist())
+
+
+def test_random_regions_are_different_ones_and_uniform():
+    grid = RegionGrid.from_regions(8, 8, (4, 4))
+    torch.manual_seed(0)
+    index = route_randomly((400, 2), grid, 4, torch.device("cpu"))
+    assert index.shape == (400, 2, 16, 4)
+    assert distinct(index)
+    share = index.flatten().bincount(minlength=16) / index.numel()
+    assert (share - 1 / 16).abs().max() < 0.005
+    assert not torch.equal(index, route_randomly((400, 2), grid, 4, torch.device("cpu")))
+
+
+def test_seeded_regions_are_different_ones_uniform_and_repeatable():
+    grid = RegionGrid.from_regions(14, 14, (7, 7))
+    chosen = [route_by_seed(torch.tensor(seed), 4, grid, 8) for seed in range(60)]
+    assert all(index.shape == (4, 49, 8) and distinct(index) for index in chosen)
+    assert torch.equal(chosen[3], route_by_seed(torch.tensor(3), 4, grid, 8))
+    everything = torch.stack(chosen)
+    share = everything.flatten().bincount(minlength=49) / everything.numel()
+    assert (share - 1 / 49).abs().max() < 0.002
+    # neither heads, nor regions, nor neighbouring seeds choose alike: 8 of 49 have 8 / 49 in common by chance
+    for a, b in (
+        (everything[:, 0], everything[:, 1]),
+        (everything[:, :, 0], everything[:, :, 1]),
+        (everything[:-1], everything[1:]),
+    ):
+        common = (a[..., :, None] == b[..., None, :]).any(-1).float().mean()
+        assert abs(common - 8 / 49) < 0.02
+
+
+def test_the_nearest_regions():
+    grid = RegionGrid.from_regions(8, 12, (4, 3))  # regions of 2 x 4 tokens: rows are nearer than columns
+    index = route_locally(grid, 3, torch.device("cpu"))
+    assert index[4].tolist() == [4, 1, 7]  # itself, above, below
+    assert index[0].tolist() == [0, 3, 1]  # at the corner: itself, below, then right (4 tokens, as two rows below)
+    assert route_locally(grid, 12, torch.device("cpu")).sort().values[5].tolist() == list(range(12))
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "topk", "wanted"),
+    # 13.0, 10.4 and 8.2 on the maps of a 224 image; 41.4003 is the figure of equation 9 on the image itself
+    [(56, 56, 1, 13.04), (28, 28, 4, 10.34), (14, 14, 16, 8.21), (224, 224, 4, 41.4003)],
+)
+def test_the_optimal_number_of_regions(height, width, topk, wanted):
+    assert optimal_regions(height, width, topk) == (round(wanted), round(wanted))
+
+
+def test_the_optimum_is_one():
+    """No other number of regions takes fewer multiply-adds on a map that divides everything."""
+    tokens, topk = 720 * 720, 4
+
+    def cost(side):
+        return 2 * side**4 + 2 * topk * tokens**2 / side**2
+
+    best = optimal_regions(720, 720, topk)[0]
+    assert min(range(1, 300), key=cost) == best
+
+
+def test_regions_of_a_long_map_are_nearly_square():
+    rows, columns = optimal_regions(20, 180, 4)
+    assert columns / rows == pytest.approx(9, abs=1)  # whole numbers of regions
+    assert optimal_regions(1, 400, 1)[0] == 1

@@ -53,6 +53,30 @@ def test_sgd_has_no_weight_decay_of_adamw_s():
     assert {group["weight_decay"] for group in optimizer.param_groups} == {0.0}
 
 
+def test_muon_takes_the_linear_layers_and_adamw_the_rest(net):
+    optimizer = Optimization(name="muon", weight_decay=0.05, layer_decay=0.9).build(net, 1e-3)
+    groups = groups_by_name(net, optimizer)
+    matrices = {name for name, p in net.named_parameters() if p.ndim == 2 and not name.startswith("head.")}
+    assert {name for name, group in groups.items() if not group["use_fallback"]} == matrices
+    assert {groups[name]["weight_decay"] for name in matrices} == {0.05}
+    assert groups["stages.0.blocks.0.attn.qkv.bias"]["weight_decay"] == 0.0
+    assert groups["head.weight"]["lr"] == 1e-3 > groups["stages.0.blocks.0.attn.qkv.weight"]["lr"]
+
+
+def test_a_step_of_muon_is_orthogonal():
+    """The singular values of an update are of about one size, whatever those of the gradient."""
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(8, 8, bias=False), torch.nn.Linear(8, 8))
+    net.no_weight_decay, net.get_classifier = set, lambda: net[1]
+    before = net[0].weight.detach().clone()
+    optimizer = Optimization(name="muon", weight_decay=0.0).build(net, 0.1)
+    net(torch.randn(64, 8)).square().sum().backward()
+    optimizer.step()
+    update, gradient = (torch.linalg.svdvals(x) for x in (net[0].weight.detach() - before, net[0].weight.grad))
+    assert gradient[0] > 5 * gradient[5]
+    assert update[0] < 2 * update[5]
+
+
 def test_the_rate_scales_with_the_global_batch():
     assert Optimization().scaled_lr(1024) == 1e-3  # as published: 5e-4 * 1024 / 512
     assert Optimization(lr=2e-3, lr_batch=0).scaled_lr(1024) == 2e-3
@@ -82,5 +106,5 @@ def test_numbers_out_of_range_are_refused(field, value):
 
 
 def test_unknown_name_is_refused():
-    with pytest.raises(ConfigError, match=r"optim.name='adam' is unknown; use 'adamw' or 'sgd'"):
+    with pytest.raises(ConfigError, match=r"optim.name='adam' is unknown; use 'adamw', 'sgd' or 'muon'"):
         Optimization(name="adam")
