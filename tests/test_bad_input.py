@@ -209,6 +209,99 @@ BACKBONE = [
     ),
 ]
 
+FACTORS = [
+    pytest.param("fit $tiny --model.backbone.routing best", r"backbone\.routing: 'best' .*'topk'", id="routing"),
+    pytest.param(
+        "fit $tiny --model.backbone.routing [topk,fixed]",
+        r"backbone\.routing: .*'fixed'.*'random_fixed'",
+        id="routings",
+    ),
+    pytest.param(
+        "fit $tiny --model.backbone.routing_pool median", r"routing_pool: 'median' .*'mean', 'max'", id="pool"
+    ),
+    pytest.param("fit $tiny --model.backbone.routing_heads own", r"routing_heads: 'own' .*'per_head'", id="heads"),
+    pytest.param(
+        "fit $tiny --model.backbone.routing_gradient 2", r"routing_gradient: .*2.*expected bool", id="gradient"
+    ),
+    pytest.param(
+        "fit $tiny --model.backbone.routing_pool [max,max,max]",
+        r"routing_pool=.* has 3 values for 2 stages; give one value",
+        id="pool-list",
+    ),
+    pytest.param("fit $tiny --model.backbone.regions best", r"backbone\.regions: 'best' .*'auto'", id="regions-word"),
+    pytest.param(
+        "fit $tiny --model.backbone.regions auto --model.backbone.topk all",
+        r"stage 1: regions=auto .* give topk as a number",
+        id="auto-with-all",
+    ),
+    pytest.param(
+        "fit $tiny --model.backbone.regions auto --model.backbone.padding released",
+        r"stage 1: regions=auto does not go with padding='released'; use padding='masked'",
+        id="auto-with-padding",
+    ),
+    pytest.param(
+        "fit $tiny --model.backbone.regions auto --model.backbone.topk [0,all]",
+        r"stage 1: topk=0 must be at least 1",
+        id="auto-with-zero",
+    ),
+    pytest.param(
+        "fit $tiny --model.backbone.regions [[2,0],2]",
+        r"stage 1: regions=\(2, 0\) must be at least 1",
+        id="regions-pair",
+    ),
+    pytest.param(
+        "fit $tiny --model.backbone.attention window --model.backbone.window 0",
+        r"stage 1: window=0 must be at least 1",
+        id="window",
+    ),
+    pytest.param(
+        "fit $tiny --model.backbone.attention stripes",
+        r"stage 1: stripes take two heads.*lower head_dim",
+        id="one-head",
+    ),
+    pytest.param(
+        "fit $tiny --model.backbone.attention stripes --model.backbone.head_dim 8",
+        r"stripe_width=\[1, 2, 7, 7\] has 4 values for 2 stages; give one value, or one for each stage",
+        id="stripes-list",
+    ),
+    pytest.param(
+        "fit $tiny --model.backbone.attention stripes --model.backbone.head_dim 8 --model.backbone.stripe_width -1",
+        r"stage 1: stripe_width=-1 must be at least 1",
+        id="stripe-width",
+    ),
+    pytest.param(
+        "fit $tiny --model.backbone.attention dilated --model.backbone.dilation 5",
+        r"stage 2 of a 16x16 image: dilation=5 is more than a side of its 4x4 map; set it to at most 4",
+        id="dilation",
+    ),
+    pytest.param(
+        "fit $tiny --model.backbone.attention dilated --model.backbone.dilation 0",
+        r"stage 1: dilation=0 must be at least 1",
+        id="no-dilation",
+    ),
+    pytest.param(
+        "fit $tiny --model.backbone.attention deformable --model.backbone.deform_stride [0,1]",
+        r"stage 1: deform_stride=0 must be at least 1",
+        id="deform-stride",
+    ),
+    pytest.param(
+        "fit $tiny --model.backbone.attention deformable --model.backbone.deform_stride 1 "
+        "--model.backbone.deform_groups 3",
+        r"stage 1: 1 heads do not divide into deform_groups=3; choose a divisor of 1",
+        id="deform-groups",
+    ),
+    pytest.param(
+        "fit $tiny --model.backbone.attention deformable --model.backbone.deform_stride 1 "
+        "--model.backbone.deform_range 0",
+        r"stage 1: deform_range=0\.0 must be above 0",
+        id="deform-range",
+    ),
+    pytest.param(
+        "fit $tiny --model.backbone.shift sideways", r"backbone\.shift: 'sideways' .*expected bool", id="shift"
+    ),
+    pytest.param("fit $tiny --model.optim.name adam", r"optim\.name: 'adam' .*'adamw', 'sgd', 'muon'", id="optimiser"),
+]
+
 WEIGHTS = [
     pytest.param("fit $tiny --model.weights gone.pth", r"gone\.pth: there is no such file; give the path", id="gone"),
     pytest.param("fit $tiny --model.weights $files", r"files.*: there is no such file; give the path", id="folder"),
@@ -500,6 +593,7 @@ ROWS = [
     *TYPES,
     *RANGES,
     *BACKBONE,
+    *FACTORS,
     *WEIGHTS,
     *PREDICTIONS,
     *DATA,
