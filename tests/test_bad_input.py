@@ -255,7 +255,7 @@ FACTORS = [
         id="window",
     ),
     pytest.param(
-        "fit $tiny --model.backbone.attention stripes",
+        "fit $tiny --model.backbone.attention stripes --model.backbone.stripe_width 1",
         r"stage 1: stripes take two heads.*lower head_dim",
         id="one-head",
     ),
