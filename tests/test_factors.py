@@ -171,12 +171,11 @@ def test_weights_differ_where_they_should():
 
 def test_the_distribution_is_the_released_one():
     """Linear layers: normal of 0.02 without bias; convolutions: torch's own default."""
-    net = build(BASE)
+    net = build(BASE).requires_grad_(False)
     weight = net.stages[3].blocks[0].mlp.fc1.weight
     assert weight.std() == pytest.approx(0.02, rel=0.02)
     assert not net.stages[3].blocks[0].mlp.fc1.bias.any()
     torch.manual_seed(0)
-    net.requires_grad_(False)
     for conv in (net.stages[3].downsample.conv, net.stages[3].blocks[0].cpe):
         like = torch.nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size, groups=conv.groups)
         for ours, torchs in ((conv.weight, like.weight), (conv.bias, like.bias)):
