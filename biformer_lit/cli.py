@@ -18,7 +18,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 
 import biformer_lit
 from biformer_lit.backbone.weights import convert_checkpoint, read_checkpoint
-from biformer_lit.callbacks import ConfusionMatrix, InputImages, PredictionWriter, Throughput
+from biformer_lit.callbacks import ConfusionMatrix, InputImages, PredictionWriter, RoutingMaps, Throughput
 from biformer_lit.callbacks.tensorboard import tensorboard_writers
 from biformer_lit.data import HFDataModule
 from biformer_lit.errors import BiFormerLitError, CheckpointError, ConfigError
@@ -65,8 +65,8 @@ class SaveConfig(SaveConfigCallback):
 class BiFormerCLI(LightningCLI):
     """LightningCLI over our tasks and data modules.
 
-    Everything that watches a run (learning rate, images/s, input images, confusion matrix) is added here, so
-    that a config that lists callbacks of its own does not lose them; ``--monitoring false`` leaves them out.
+    Everything that watches a run (learning rate, images/s, input images, confusion matrix, routing) is added
+    here, so that a config that lists callbacks of its own does not lose them; ``--monitoring false`` leaves them out.
     """
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -75,7 +75,7 @@ class BiFormerCLI(LightningCLI):
             "--monitoring",
             type=bool,
             default=True,
-            help="Log learning rate, images/s, input images and a confusion matrix to TensorBoard.",
+            help="Log learning rate, images/s, input images, a confusion matrix and the routing to TensorBoard.",
         )
         parser.add_lightning_class_args(PredictionWriter, "predictions")
 
@@ -156,7 +156,7 @@ class BiFormerCLI(LightningCLI):
         except (MisconfigurationException, TypeError, ValueError) as error:
             raise ConfigError(f"trainer: {error}") from error
         if self.config[self.subcommand].monitoring and trainer.loggers:
-            kinds = (LearningRateMonitor, Throughput, InputImages, ConfusionMatrix)
+            kinds = (LearningRateMonitor, Throughput, InputImages, ConfusionMatrix, RoutingMaps)
             present = {type(callback) for callback in trainer.callbacks}  # type: ignore[attr-defined]
             watchers = [kind() for kind in kinds if kind not in present]
             trainer.callbacks[:0] = watchers  # type: ignore[attr-defined]  # checkpoints stay last

@@ -40,7 +40,7 @@ def test_fit_writes_everything_to_tensorboard(trained):
     scalars = set(log.Tags()["scalars"])
     assert {"train/loss", "val/loss", "val/acc1", "val/acc5", "train/images_per_second"} <= scalars
     assert any(name.startswith("lr-AdamW") for name in scalars)
-    assert set(log.Tags()["images"]) == {"train/images", "val/confusion"}
+    assert set(log.Tags()["images"]) == {"train/images", "val/confusion", "routing/maps"}
     assert "config/text_summary" in log.Tags()["tensors"]
     config = log.Tensors("config/text_summary")[0].tensor_proto.string_val[0].decode()
     assert "dims:" in config

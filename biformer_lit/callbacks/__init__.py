@@ -1,9 +1,10 @@
-"""What watches a run: averaged weights, pictures, speed, predictions."""
+"""What watches a run: averaged weights, pictures, routing, speed, predictions."""
 
 from biformer_lit.callbacks.confusion import ConfusionMatrix
 from biformer_lit.callbacks.ema import EMA
 from biformer_lit.callbacks.images import InputImages
 from biformer_lit.callbacks.predictions import PredictionWriter
+from biformer_lit.callbacks.routing import RoutingMaps
 from biformer_lit.callbacks.throughput import Throughput
 
-__all__ = ["EMA", "ConfusionMatrix", "InputImages", "PredictionWriter", "Throughput"]
+__all__ = ["EMA", "ConfusionMatrix", "InputImages", "PredictionWriter", "RoutingMaps", "Throughput"]

@@ -1,0 +1,111 @@
+"""Which regions are read, while the network learns."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import DDPStrategy
+from torch import Tensor, nn
+
+from biformer_lit.callbacks.tensorboard import tensorboard_writers
+from biformer_lit.errors import ConfigError
+from biformer_lit.routing import RoutedBlock, draw_sheet, record_blocks, routing_backbone, routing_statistics
+from biformer_lit.routing.blocks import check_point
+from biformer_lit.seeding import base_seed, local_seed
+
+
+class RoutingMaps(Callback):
+    """Draws the routing of a few validation images in TensorBoard, and logs its statistics for each block.
+
+    ``routing/maps`` is a contact sheet for each image; ``routing/<block>/<statistic>`` are the statistics of
+    :func:`biformer_lit.routing.routing_statistics`, such as ``routing/stage1.block1/never_chosen``. They are taken from
+    the weights that are being validated, the averaged ones with the EMA callback. The run's random numbers are
+    left as they were. Networks without bi-level routing, and strategies that shard the weights, are let be.
+
+    Args:
+        every_n_epochs: How often; the first validation is always drawn.
+        images: How many of the first validation batch's images.
+        point: The query: x and y as fractions of width and height, from the upper left.
+
+    Raises:
+        ConfigError: On a value out of its range.
+    """
+
+    def __init__(self, every_n_epochs: int = 5, images: int = 4, point: tuple[float, float] = (0.5, 0.5)) -> None:
+        for name, value in (("every_n_epochs", every_n_epochs), ("images", images)):
+            if value < 1:
+                raise ConfigError(f"RoutingMaps {name}={value} must be at least 1; --monitoring false leaves it out")
+        check_point(point)
+        self.every_n_epochs = every_n_epochs
+        self.images = images
+        self.point = (point[0], point[1])
+        self.drawn: int | None = None  # the epoch of the last drawing
+        self.seen: Tensor | None = None  # the images of the last drawing
+        self.choices: dict[str, Tensor] = {}  # and what was routed for them
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Draw the first batch, if it is its turn; the weights to be validated are in place now, and not later."""
+        if batch_idx or dataloader_idx or not self._is_due(trainer, pl_module):
+            return
+        net: nn.Module = pl_module.net  # type: ignore[assignment]
+        images = batch["image"][: self.images].detach()
+        with _undisturbed(trainer, pl_module.device):
+            blocks, _ = record_blocks(net, images)
+        self.drawn = trainer.current_epoch
+        self._log_statistics(trainer, blocks, images.float().cpu())
+        photos = _photos(images, getattr(trainer, "datamodule", None))
+        sheets = [draw_sheet(photo, blocks, self.point, i) for i, photo in enumerate(photos)]
+        for writer in tensorboard_writers(trainer):
+            writer.add_figure("routing/maps", sheets, trainer.global_step, close=True)
+
+    def _is_due(self, trainer: Trainer, pl_module: LightningModule) -> bool:
+        if not trainer.is_global_zero or trainer.sanity_checking or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return False
+        if not trainer.loggers or routing_backbone(pl_module) is None:
+            return False
+        if trainer.world_size > 1 and not isinstance(trainer.strategy, DDPStrategy):
+            return False  # this process alone has a part of the weights only
+        turn = trainer.current_epoch // self.every_n_epochs  # validation may come in every second epoch only
+        return self.drawn is None or turn != self.drawn // self.every_n_epochs
+
+    def _log_statistics(self, trainer: Trainer, blocks: list[RoutedBlock], images: Tensor) -> None:
+        same = self.seen is not None and torch.equal(self.seen, images)
+        before, self.choices, self.seen = self.choices if same else {}, {}, images
+        values: dict[str, float] = {}
+        for block in blocks:
+            index = block.record.index.cpu()
+            self.choices[block.name] = index
+            found = routing_statistics(index, block.record.grid, before.get(block.name))
+            values |= {f"routing/{block.name}/{name}": value for name, value in found.items()}
+        for logger in trainer.loggers:  # not pl_module.log, which would fill the table of results
+            logger.log_metrics(values, step=trainer.global_step)
+
+
+@contextmanager
+def _undisturbed(trainer: Trainer, device: torch.device) -> Iterator[None]:
+    """A forward pass as in validation that draws random numbers (``routing: random``) of its own."""
+    devices = [device] if device.type == "cuda" else []
+    with (
+        local_seed(base_seed(), "routing maps", trainer.current_epoch),
+        torch.random.fork_rng(devices),
+        trainer.precision_plugin.forward_context(),
+    ):
+        yield
+
+
+def _photos(images: Tensor, data: Any) -> list[Any]:
+    """Images as they were before normalisation, RGB, 0 to 1, each (H, W, 3)."""
+    images = images.float().cpu()
+    mean, std = (torch.tensor(getattr(data, name, default)) for name, default in (("mean", 0.0), ("std", 1.0)))
+    images = (images * std.view(1, -1, 1, 1) + mean.view(1, -1, 1, 1)).clamp(0, 1)
+    return [image.permute(1, 2, 0).numpy() for image in images]
