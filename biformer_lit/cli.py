@@ -23,7 +23,7 @@ from biformer_lit.callbacks.tensorboard import tensorboard_writers
 from biformer_lit.data import HFDataModule
 from biformer_lit.errors import BiFormerLitError, CheckpointError, ConfigError
 from biformer_lit.messages import one_line
-from biformer_lit.profiling import profile
+from biformer_lit.profiling import complexity, profile
 from biformer_lit.recipes import check_config, find_config
 from biformer_lit.report import print_results
 from biformer_lit.tasks import BiFormerTask
@@ -197,12 +197,13 @@ def convert(src: str, dst: str, copy: Literal["raw", "ema"] | None = None) -> No
     print(f"{dst}: {convert_checkpoint(src, dst, copy=copy)}")
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"profile": profile, "convert": convert}
+COMMANDS: dict[str, Callable[..., None]] = {"profile": profile, "complexity": complexity, "convert": convert}
 
 _DESCRIPTION = """BiFormer: train, evaluate, take apart.
 
-Two more commands have a --help of their own: "profile" prints parameters, multiply-adds, speed and memory of a
-model; "convert" rewrites a checkpoint as safetensors. --config takes files, several of them, and recipes by name."""
+More commands have a --help of their own: "profile" prints parameters, multiply-adds, speed and memory of a model;
+"complexity" draws how the multiply-adds of several grow with the image; "convert" rewrites a checkpoint as safetensors.
+--config takes files, several of them, and recipes by name."""
 
 
 def main(args: list[str] | dict[str, Any] | None = None) -> LightningCLI | None:

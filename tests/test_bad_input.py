@@ -29,7 +29,7 @@ ONE_STEP = "--trainer.max_epochs 1 --trainer.limit_train_batches 1 --trainer.lim
 LOG_LINES = ("Seed set to", "GPU available", "TPU available", "💡 Tip", "`Trainer", "Loading `", "Restoring states")
 
 COMMAND_LINES = [
-    pytest.param("", r"no command .*use fit, validate, test, predict, profile or convert", id="no-command"),
+    pytest.param("", r"no command .*use fit, validate, test, predict, profile, complexity or convert", id="no-command"),
     pytest.param("fitt $tiny", r"subcommand.*'fitt' .*choose from 'fit', .*'convert'", id="wrong-command"),
     pytest.param("fit", r"nothing to train was given: add --config FILE", id="no-config"),
     pytest.param("fit --config", r"--config: expected one argument; give it", id="config-without-name"),
@@ -587,6 +587,52 @@ TOOLS = [
     pytest.param("profile extra", r"unrecognized arguments: extra; --help", id="profile-extra"),
 ]
 
+COSTS = [
+    pytest.param("complexity --cells {}", r"cells is empty; name at least one network", id="no-cells"),
+    pytest.param("complexity --cells bra", r"cells: 'bra' .*expected dict", id="cells-not-a-mapping"),
+    pytest.param(
+        "complexity --cells '{a: {attention: bra, topk: 99}}'",
+        r"cells\.a: stage 1: topk=99 is outside 1\.\.49.*choose",
+        id="cell-that-cannot-work",
+    ),
+    pytest.param("complexity --cells '{a: {attention: ful}}'", r"attention: 'ful' .*'bra', 'full'", id="cell-pattern"),
+    pytest.param(
+        "complexity --cells '{a: {topkk: 1}}'", r"topkk: there is no such setting; correct", id="cell-unknown"
+    ),
+    pytest.param("complexity --sizes [0,224]", r"sizes: 0 must be positive; give numbers or", id="sizes-zero"),
+    pytest.param("complexity --sizes [224,[64,-1]]", r"sizes: \(64, -1\) must be positive", id="sizes-negative-pair"),
+    pytest.param("complexity --sizes [224,224]", r"sizes=\[224, 224\]: .*two areas or more; add", id="sizes-equal"),
+    pytest.param("complexity --sizes []", r"sizes=\[\]: .*two areas or more; add a size", id="sizes-empty"),
+    pytest.param("complexity --sizes [big]", r"sizes: .*'big'.*expected a list of", id="sizes-text"),
+    pytest.param(
+        "complexity --cells '{a: {attention: dilated}}' --sizes [24,48]",
+        r"cells\.a: stage 1 of a 24x24 image: dilation=8 .*set it to at most 6",
+        id="sizes-too-small",
+    ),
+    pytest.param("complexity --num_classes -1", r"num_classes=-1 must be at least 0", id="complexity-classes"),
+    pytest.param("complexity --out $files", r"complexity\.csv exists already; remove it or choose", id="out-taken"),
+    pytest.param("complexity --out $files/note.txt", r"note\.txt: is not a folder; choose another", id="out-is-a-file"),
+    pytest.param(
+        "profile --backbone.attention dilated --backbone.dilation 9",
+        r"stage 4 of a 224x224 image: dilation=9 is more than .*7x7 map; set it to at most 7",
+        id="profile-dilation",
+    ),
+    pytest.param(
+        "profile --backbone.attention deformable --backbone.deform_groups 3",
+        r"stage 1: 2 heads do not divide into deform_groups=3; choose a divisor",
+        id="profile-deform-groups",
+    ),
+    pytest.param(
+        "profile --backbone.routing best", r"backbone\.routing: 'best' .*'topk', 'random'", id="profile-routing"
+    ),
+    pytest.param(
+        "profile --backbone.regions auto --backbone.topk all --backbone.attention bra",
+        r"stage 1: regions=auto .*give topk as a number",
+        id="profile-auto-with-all",
+    ),
+    pytest.param("profile --num_classes -1", r"num_classes=-1 must be at least 0", id="profile-classes"),
+]
+
 ROWS = [
     *COMMAND_LINES,
     *CONFIG_FILES,
@@ -599,6 +645,7 @@ ROWS = [
     *DATA,
     *TRAINER,
     *TOOLS,
+    *COSTS,
 ]
 
 # One that the parser sees, one that a constructor sees, and one from the middle of a run, in a data worker.
@@ -630,6 +677,7 @@ def files(root, tmp_path_factory):
         "list.yaml": "- a\n- b\n",
         "empty.yaml": "",
         "note.txt": "hello world\n",
+        "complexity.csv": "mine\n",
         "text.safetensors": "hello world\n",
     }.items():
         (folder / name).write_text(text)

@@ -1,0 +1,25 @@
+"""What a network costs: parameters, multiply-adds and activation memory by count, speed and memory by measurement."""
+
+from biformer_lit.profiling.command import cost_table, profile
+from biformer_lit.profiling.complexity import CELLS, complexity
+from biformer_lit.profiling.costs import Cost, count_costs, total_cost
+from biformer_lit.profiling.memory import activation_memory, saved_bytes
+from biformer_lit.profiling.scaling import CellCost, exponent, scaling
+from biformer_lit.profiling.speed import Speed, measure_speed
+
+__all__ = [
+    "CELLS",
+    "CellCost",
+    "Cost",
+    "Speed",
+    "activation_memory",
+    "complexity",
+    "cost_table",
+    "count_costs",
+    "exponent",
+    "measure_speed",
+    "profile",
+    "saved_bytes",
+    "scaling",
+    "total_cost",
+]

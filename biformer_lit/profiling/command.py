@@ -1,0 +1,105 @@
+"""The command ``profile``: what one network costs, as a table."""
+
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from biformer_lit.backbone import Backbone
+from biformer_lit.errors import ConfigError
+from biformer_lit.profiling.costs import Cost, count_costs, total_cost
+from biformer_lit.profiling.memory import activation_memory
+from biformer_lit.profiling.speed import measure_speed
+
+VariantName = Literal["biformer_tiny", "biformer_small", "biformer_base", "biformer_stl", "biformer_stl_nchw"]
+
+
+def profile(
+    model: VariantName = "biformer_tiny",
+    backbone: Backbone = Backbone(),  # noqa: B008 (frozen)
+    size: int | list[int] = 224,
+    num_classes: int = 1000,
+    batch_size: int = 8,
+    device: str = "auto",
+    train: bool = False,
+    measure: bool = True,
+) -> None:
+    """Print what a model costs by stage: parameters, multiply-adds, activation memory; and its speed and memory here.
+
+    Args:
+        model: The variant.
+        backbone: What is to differ from the variant, as in a training config (the name is taken from model).
+        size: Height and width of the image in pixels, or one number for both.
+        num_classes: Outputs of the classifier.
+        batch_size: Images at a time when measuring; the counted costs are those of one image.
+        device: Where to measure, and whose kernels decide the activation memory: auto, cpu or cuda.
+        train: Measure forward and backward rather than inference.
+        measure: Measure at all.
+    """
+    height, width = _sides(size)
+    if batch_size < 1:
+        raise ConfigError(f"batch_size={batch_size} must be at least 1")
+    device = _device(device)
+    backbone = replace(backbone, name=model)
+    saved = activation_memory(backbone, num_classes, (height, width), device)
+    costs = [replace(c, activations=saved[c.part]) for c in count_costs(backbone, num_classes, (height, width))]
+    console = Console()
+    console.print(cost_table(costs, f"{model}, {height} x {width}"))
+    if measure:
+        net = backbone.build(num_classes).to(device)
+        image = torch.randn(batch_size, backbone.in_chans, height, width, device=device)
+        speed = measure_speed(net, image, train=train)
+        what = "forward and backward" if train else "inference"
+        where = torch.cuda.get_device_name() if device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+        console.print(
+            f"{what}, batch {batch_size}, float32, {where}, torch {torch.__version__}: "
+            f"{speed.images_per_second:.1f} images/s (median; {speed.slowest:.1f} to {speed.fastest:.1f}), "
+            f"peak memory {speed.memory / 2**20:.0f} MiB over the model",
+            soft_wrap=True,
+            highlight=False,
+        )
+
+
+def cost_table(costs: list[Cost], title: str) -> Table:
+    """The costs as a table for people; activation memory stays blank where it was not counted."""
+    caption = (
+        "Of one image. MACs: multiply-adds, each counted once. gathered: numbers read through an index. "
+        "activations: what a training step in float32 keeps for its backward."
+    )
+    table = Table(title=title, caption=caption)
+    names = ("parameters", "MACs\n(G)", "of it\nrouting", "of it\nattention", "gathered\n(M)", "activations\n(MiB)")
+    table.add_column("part")
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)
+    for cost in [*costs, total_cost(costs)]:
+        if cost.part == "total":
+            table.add_section()
+        table.add_row(
+            cost.part,
+            f"{cost.parameters:,}",
+            f"{cost.macs / 1e9:.3f}",
+            f"{cost.routing / 1e9:.4f}",
+            f"{cost.attention / 1e9:.3f}",
+            f"{cost.gathered / 1e6:.2f}",
+            "" if cost.activations is None else f"{cost.activations / 2**20:.2f}",
+        )
+    return table
+
+
+def _sides(size: int | list[int]) -> tuple[int, int]:
+    """Height and width from one number or two."""
+    sides = [size] if isinstance(size, int) else size
+    if not 1 <= len(sides) <= 2 or min(sides) < 1:
+        raise ConfigError(f"size={size} must be one or two positive numbers, such as 224 or [480,640]")
+    return sides[0], sides[-1]
+
+
+def _device(name: str) -> str:
+    """The device to use, ``auto`` resolved."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name not in ("cpu", "cuda") or (name == "cuda" and not torch.cuda.is_available()):
+        raise ConfigError(f"device={name!r} is not there; use cpu" + (" or cuda" if torch.cuda.is_available() else ""))
+    return name
