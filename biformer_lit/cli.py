@@ -26,6 +26,7 @@ from biformer_lit.messages import one_line
 from biformer_lit.profiling import complexity, profile
 from biformer_lit.recipes import check_config, find_config
 from biformer_lit.report import print_results
+from biformer_lit.routing.visualize import visualize
 from biformer_lit.tasks import BiFormerTask
 from biformer_lit.tasks.checkpoint import check_is_task
 
@@ -197,13 +198,19 @@ def convert(src: str, dst: str, copy: Literal["raw", "ema"] | None = None) -> No
     print(f"{dst}: {convert_checkpoint(src, dst, copy=copy)}")
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"profile": profile, "complexity": complexity, "convert": convert}
+COMMANDS: dict[str, Callable[..., None]] = {
+    "profile": profile,
+    "complexity": complexity,
+    "convert": convert,
+    "visualize": visualize,
+}
 
 _DESCRIPTION = """BiFormer: train, evaluate, take apart.
 
 More commands have a --help of their own: "profile" prints parameters, multiply-adds, speed and memory of a model;
-"complexity" draws how the multiply-adds of several grow with the image; "convert" rewrites a checkpoint as safetensors.
---config takes files, several of them, and recipes by name."""
+"complexity" draws how the multiply-adds of several grow with the image; "convert" rewrites a checkpoint as safetensors;
+"visualize" draws on a photo what a trained network routes. --config takes files, several of them, and recipes by
+name."""
 
 
 def main(args: list[str] | dict[str, Any] | None = None) -> LightningCLI | None:

@@ -21,7 +21,8 @@ _BETTER = {
     "arguments are required": "{text}; give it (--help explains the arguments)",
     "expected one argument": "{text}; give it (--help explains the arguments)",
     'expected "subcommand"': (
-        "no command was given; use fit, validate, test, predict, profile, complexity or convert (--help explains them)"
+        "no command was given; use fit, validate, test, predict, profile, complexity, convert or visualize "
+        "(--help explains them)"
     ),
     "argument subcommand: invalid choice": "{text}",
 }
@@ -67,7 +68,9 @@ def _hint(text: str) -> str:
         )
     for part, better in _BETTER.items():
         if part in text:
-            return better.format(text=text.replace("'predict')", "'predict', 'profile', 'complexity', 'convert')"))
+            return better.format(
+                text=text.replace("'predict')", "'predict', 'profile', 'complexity', 'convert', 'visualize')")
+            )
     return text
 
 

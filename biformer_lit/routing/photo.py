@@ -1,0 +1,99 @@
+"""A photo as a network sees it: read, resized without a crop, and normalised as in training."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+import yaml
+from PIL import Image
+from torch import Tensor
+
+from biformer_lit.data.images import REMEDY, BadImageError, decode_image
+from biformer_lit.data.transforms import IMAGENET_MEAN, IMAGENET_STD
+from biformer_lit.errors import ConfigError, DataError
+from biformer_lit.routing.paint import Array
+
+Triple: TypeAlias = tuple[float, float, float]
+
+_LONGEST = 8  # times as long as wide: more than a photo is, less than what fills the memory
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a photo becomes the network's input.
+
+    Args:
+        size: Pixels of the shorter side.
+        mean: Mean of each channel that is subtracted, for pixel values 0 to 1.
+        std: Standard deviation of each channel that is divided by.
+        source: Where the values come from, for people.
+
+    Raises:
+        ConfigError: On a value out of its range.
+    """
+
+    size: int = 224
+    mean: Triple = IMAGENET_MEAN
+    std: Triple = IMAGENET_STD
+    source: str = "ImageNet's"
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ConfigError(f"size={self.size} must be at least 1, the pixels of the photo's shorter side")
+        if not np.isfinite(self.mean).all():
+            raise ConfigError(f"mean={list(self.mean)} must be three finite numbers, one for each channel")
+        if not np.isfinite(self.std).all() or min(self.std) <= 0:
+            raise ConfigError(f"std={list(self.std)} must be three finite numbers above 0, one for each channel")
+
+    def resize(self, photo: Image.Image) -> Array:
+        """The photo at the network's size and its own aspect ratio, RGB, 0 to 1 (H, W, 3)."""
+        width, height = (round(side * self.size / min(photo.size)) for side in photo.size)
+        return np.asarray(photo.resize((width, height), Image.Resampling.BICUBIC), dtype=np.float32) / 255
+
+    def normalise(self, pixels: Array) -> Tensor:
+        """A batch of one image (1, 3, H, W) from RGB, 0 to 1 (H, W, 3)."""
+        image = (torch.from_numpy(pixels) - torch.tensor(self.mean)) / torch.tensor(self.std)
+        return image.permute(2, 0, 1)[None]
+
+
+def find_preprocessing(checkpoint: str | Path) -> Preprocessing:
+    """What a run fed its network, where its config still lies beside the folder of its checkpoints.
+
+    A checkpoint itself says nothing of the data.
+
+    Args:
+        checkpoint: A file.
+
+    Returns:
+        The run's values, or ImageNet's if there is no such config.
+    """
+    config = Path(checkpoint).parent.parent / "config.yaml"
+    try:
+        data = yaml.safe_load(config.read_text(encoding="utf-8"))["data"]["init_args"]
+        return Preprocessing(int(data["image_size"]), _triple(data["mean"]), _triple(data["std"]), f"those of {config}")
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):  # not the folder of a run of ours
+        return Preprocessing()
+
+
+def read_photo(path: str) -> Image.Image:
+    """A photo as upright 8-bit RGB.
+
+    Raises:
+        DataError: If it cannot be read, or is too long and narrow for a map with regions.
+    """
+    if not Path(path).is_file():
+        raise DataError(f"image={path}: there is no such file; give the path of a photo")
+    try:
+        photo = decode_image({"path": path}, f"image={path}")
+    except BadImageError as error:
+        raise DataError(f"{str(error).removesuffix(REMEDY)}give another photo, or save it again") from None
+    if max(photo.size) > _LONGEST * min(photo.size):
+        raise DataError(f"image={path}: {photo.width} x {photo.height} pixels are too long and narrow; crop it")
+    return photo
+
+
+def _triple(values: Any) -> Triple:
+    red, green, blue = map(float, values)
+    return red, green, blue

@@ -1,0 +1,154 @@
+"""The command ``visualize``: the routing of a trained network on one photo, as pictures and as data."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from biformer_lit.backbone import Backbone, load_weights
+from biformer_lit.backbone.weights import read_checkpoint
+from biformer_lit.errors import CheckpointError, ConfigError
+from biformer_lit.routing.blocks import RoutedBlock, check_point, record_blocks, routing_backbone
+from biformer_lit.routing.draw import draw_block, draw_sheet
+from biformer_lit.routing.paint import Array
+from biformer_lit.routing.photo import Triple, find_preprocessing, read_photo
+from biformer_lit.seeding import base_seed, local_seed
+from biformer_lit.tasks import load_task
+
+_DPI = 100
+
+
+def visualize(
+    checkpoint: str | None = None,
+    image: str | None = None,
+    out: str | None = None,
+    point: str = "0.5,0.5",
+    size: int | None = None,
+    mean: Triple | None = None,
+    std: Triple | None = None,
+    backbone: Backbone = Backbone(),  # noqa: B008 (frozen)
+) -> None:
+    """Draw what a trained network routes on a photo: which regions are read, the attention, how often each is read.
+
+    Writes a PNG for each block with bi-level routing, contact_sheet.png, and the numbers as routing.npz.
+
+    Args:
+        checkpoint: The weights: a checkpoint of a training run, which brings its network along, or released or other
+            weights (.pth, .safetensors), for which the backbone options say the network.
+        image: The photo. It is not cropped, and need not be square.
+        out: Folder for the pictures; made if it does not exist, refused if it holds anything.
+        point: The query: x and y as fractions of the photo's width and height, from the upper left.
+        size: Pixels that the photo's shorter side is resized to. By default what the network was trained with, where
+            the config.yaml of its run still lies beside the checkpoint's folder (the checkpoint itself does not
+            say), else 224.
+        mean: Mean of the channels, for pixel values 0 to 1; default as for size, else ImageNet's.
+        std: Standard deviation of the channels; default as for size, else ImageNet's.
+        backbone: The network of weights that do not bring their settings along, as in a training config.
+    """
+    if checkpoint is None or image is None or out is None:
+        missing = "checkpoint" if checkpoint is None else "image" if image is None else "out"
+        raise ConfigError(
+            f"{missing}: none was given; visualize needs --checkpoint FILE, --image FILE and --out FOLDER"
+        )
+    at = _parse_point(point)
+    folder = Path(out)
+    _check_folder(folder)
+    given = {name: value for name, value in (("size", size), ("mean", mean), ("std", std)) if value is not None}
+    preprocessing = replace(find_preprocessing(checkpoint), **given)  # type: ignore[arg-type]
+    photo = read_photo(image)
+    net, names = _load_net(checkpoint, backbone)
+    pixels = preprocessing.resize(photo)
+    with local_seed(base_seed(), "visualize"):  # routing: random draws
+        blocks, output = record_blocks(net, preprocessing.normalise(pixels))
+    height, width = pixels.shape[:2]
+    where = f"; size, mean and std not given: {preprocessing.source}" if len(given) < 3 else ""
+    print(f"{image}: {photo.width} x {photo.height}, seen as {width} x {height}{where}")
+    _print_prediction(output, names)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder, pixels, blocks, at)
+    print(f"{folder}: {len(blocks)} blocks, contact_sheet.png, routing.npz")
+
+
+def _parse_point(text: str) -> tuple[float, float]:
+    try:
+        x, y = (float(number) for number in text.strip("[]() ").split(","))
+    except ValueError:
+        raise ConfigError(f"point={text!r} is not a point; give x and y as two numbers, such as 0.4,0.6") from None
+    check_point((x, y))
+    return x, y
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse to write where something lies already."""
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"out={folder} is a file; give a new folder")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise ConfigError(f"out={folder} is not empty, and nothing is overwritten; give a new folder or empty this one")
+
+
+def _load_net(checkpoint: str, backbone: Backbone) -> tuple[nn.Module, list[str]]:
+    """The network in evaluation mode, and its classes' names if they are known."""
+    contents = read_checkpoint(checkpoint)
+    settings = contents.get("hyper_parameters")
+    if isinstance(settings, dict) and "_class_path" in settings:
+        if backbone != Backbone():
+            raise ConfigError(f"backbone: {checkpoint} brings its own network along; leave the --backbone options out")
+        net, names = _load_task_net(checkpoint)
+    else:
+        net, names = backbone.build(_count_classes(contents)).eval(), []
+        load_weights(net, checkpoint)
+    if routing_backbone(net) is None:
+        raise ConfigError(
+            f"checkpoint={checkpoint}: no stage of this network has bi-level routing (backbone.attention: bra), so "
+            "there is nothing to draw; give a network that routes"
+        )
+    return net, names
+
+
+def _load_task_net(checkpoint: str) -> tuple[nn.Module, list[str]]:
+    try:
+        task = load_task(checkpoint)
+    except (RuntimeError, TypeError) as error:  # how torch and Python say that names differ
+        raise CheckpointError(
+            f"{checkpoint}: its weights and its settings do not fit together ({str(error).partition(':')[0]}); give a "
+            "checkpoint as a run of this version saved it"
+        ) from None
+    return task.net, task.class_names
+
+
+def _count_classes(contents: Mapping[str, Any]) -> int:
+    """Outputs of the classifier that the weights hold, 0 for none."""
+    for part in (contents, *(value for value in contents.values() if isinstance(value, Mapping))):
+        for key, value in part.items():
+            if re.search(r"(^|\.)head\.weight$", str(key)) and isinstance(value, Tensor):
+                return len(value)
+    return 0
+
+
+def _print_prediction(output: Any, names: list[str]) -> None:
+    if not isinstance(output, Tensor) or not names or output.shape != (1, len(names)):
+        return
+    probability, number = output[0].float().softmax(-1).max(-1)
+    print(f"prediction: {names[int(number)]} ({float(probability):.1%})")
+
+
+def _write(folder: Path, photo: Array, blocks: list[RoutedBlock], point: tuple[float, float]) -> None:
+    """The pictures, and ``routing.npz``: for each block index, affinity, attention of the point, and grid."""
+    arrays = {"point": np.array(point), "image_size": np.array(photo.shape[:2])}
+    for block in blocks:
+        draw_block(photo, block, point).savefig(folder / f"{block.name}.png", dpi=_DPI)
+        record = block.record
+        grid = record.grid
+        row, column = block.token_at(point, (photo.shape[0], photo.shape[1]))
+        arrays |= {
+            f"{block.name}.index": record.index[0].numpy(),
+            f"{block.name}.affinity": record.affinity[0].numpy(),
+            f"{block.name}.attention": record.token_attention(0, row, column).numpy(),
+            f"{block.name}.grid": np.array([grid.height, grid.width, grid.region_height, grid.region_width]),
+        }
+    draw_sheet(photo, blocks, point).savefig(folder / "contact_sheet.png", dpi=_DPI)
+    np.savez_compressed(folder / "routing.npz", **arrays)  # type: ignore[arg-type]
