@@ -24,6 +24,7 @@ SHORT = {
     "test": ["--trainer.limit_test_batches", "1"],
     "predict": ["--trainer.limit_predict_batches", "1"],
     "profile": ["--batch_size", "1"],
+    "complexity": ["--sizes", "[224,448]"],
     "convert": [],
 }
 QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu", "--data.num_workers", "0"]

@@ -11,7 +11,7 @@ from biformer_lit.backbone import Backbone
 from biformer_lit.errors import ConfigError
 from biformer_lit.profiling.costs import Cost, count_costs, total_cost
 from biformer_lit.profiling.memory import activation_memory
-from biformer_lit.profiling.speed import measure_speed
+from biformer_lit.profiling.speed import Speed, measure_speed
 
 VariantName = Literal["biformer_tiny", "biformer_small", "biformer_base", "biformer_stl", "biformer_stl_nchw"]
 
@@ -50,16 +50,8 @@ def profile(
     if measure:
         net = backbone.build(num_classes).to(device)
         image = torch.randn(batch_size, backbone.in_chans, height, width, device=device)
-        speed = measure_speed(net, image, train=train)
-        what = "forward and backward" if train else "inference"
-        where = torch.cuda.get_device_name() if device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-        console.print(
-            f"{what}, batch {batch_size}, float32, {where}, torch {torch.__version__}: "
-            f"{speed.images_per_second:.1f} images/s (median; {speed.slowest:.1f} to {speed.fastest:.1f}), "
-            f"peak memory {speed.memory / 2**20:.0f} MiB over the model",
-            soft_wrap=True,
-            highlight=False,
-        )
+        line = _speed_line(measure_speed(net, image, train=train), image, train)
+        console.print(line, soft_wrap=True, highlight=False)
 
 
 def cost_table(costs: list[Cost], title: str) -> Table:
@@ -86,6 +78,19 @@ def cost_table(costs: list[Cost], title: str) -> Table:
             "" if cost.activations is None else f"{cost.activations / 2**20:.2f}",
         )
     return table
+
+
+def _speed_line(speed: Speed, image: torch.Tensor, train: bool) -> str:
+    """What was measured, where and how, for people."""
+    what = "forward and backward" if train else "inference"
+    where = f"CPU, {torch.get_num_threads()} threads"
+    if image.device.type == "cuda":
+        where = torch.cuda.get_device_name()
+    return (
+        f"{what}, batch {len(image)}, float32, {where}, torch {torch.__version__}: "
+        f"{speed.images_per_second:.1f} images/s (median; {speed.slowest:.1f} to {speed.fastest:.1f}), "
+        f"peak memory {speed.memory / 2**20:.0f} MiB over the model"
+    )
 
 
 def _sides(size: int | list[int]) -> tuple[int, int]:
