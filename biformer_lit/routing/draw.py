@@ -5,7 +5,7 @@ import math
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -42,7 +42,7 @@ class _Page:
         place = (left / self.width, 1 - top / self.height)
         self.figure.text(*place, text, fontsize=size, ha=align, va="top", linespacing=1.5)
 
-    def colour_bar(self, left: float, top: float, width: float, colours: str, most: float, label: str) -> Axes:
+    def colour_bar(self, left: float, top: float, width: float, colours: Colormap, most: float, label: str) -> Axes:
         """A horizontal bar from 0 to ``most``, centred below a panel of this width."""
         mappable = ScalarMappable(Normalize(0, most), colours)
         bar = self.axes(left + width / 10, top, 0.8 * width, 0.12)
@@ -134,7 +134,7 @@ def _legend(seen: View) -> list[Patch | Line2D]:
     return [
         dot,
         Patch(facecolor="none", edgecolor=QUERY_COLOUR, linewidth=2, label="its region"),
-        Patch(facecolor="0.5", edgecolor="white", hatch=HATCH, label=f"no region reads it ({unread} regions)"),
+        Patch(facecolor="0.5", edgecolor="white", hatch=HATCH, label=f"regions that nobody reads: {unread}"),
     ]
 
 

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.colors import Colormap, ListedColormap
 from numpy.typing import NDArray
 
 from biformer_lit.attention import RoutingRecord
@@ -16,8 +17,9 @@ from biformer_lit.routing.statistics import chosen
 
 Array: TypeAlias = NDArray[Any]
 
-# All readable without colour vision: lightness grows with the value.
-RANK_COLOURS, ATTENTION_COLOURS, DEGREE_COLOURS = "viridis", "magma", "cividis"
+# All readable without colour vision: lightness grows with the value. The darkest of the ranks' would hide in a photo.
+RANK_COLOURS = ListedColormap(colormaps["viridis"](np.linspace(0.25, 1, 256)), "upper viridis")
+ATTENTION_COLOURS, DEGREE_COLOURS = colormaps["magma"], colormaps["cividis"]
 _UNREAD = 0.33  # brightness of what is not read
 _LEAST = 0.6  # brightness of what is read with the lowest strength
 _UNLIT = 0.56  # brightness of the photo where a heat map is zero
@@ -99,24 +101,24 @@ def paint_routed(photo: Array, strength: Array) -> Array:
     Returns:
         RGB (H, W, 3).
     """
-    read = 0.72 * photo + 0.28 * colormaps[RANK_COLOURS](strength)[..., :3]  # the tint shows on black, too
+    read = 0.65 * photo + 0.35 * RANK_COLOURS(strength)[..., :3]  # the tint shows on black, too
     read = (_LEAST + (1 - _LEAST) * strength[..., None]) * read
     return np.where(strength[..., None] > 0, read, _UNREAD * _grey(photo))
 
 
-def paint_heat(photo: Array, values: Array, top: float, colours: str) -> Array:
+def paint_heat(photo: Array, values: Array, top: float, colours: Colormap) -> Array:
     """A heat map over the photo in grey; where the value is zero, the photo alone.
 
     Args:
         photo: RGB, 0 to 1 (H, W, 3).
         values: Values of at least 0 (H, W).
         top: The value of the last colour, above 0.
-        colours: Name of a matplotlib colour map.
+        colours: Colours of 0 to ``top``.
 
     Returns:
         RGB (H, W, 3).
     """
-    heat = 0.25 * _grey(photo) + 0.75 * colormaps[colours](np.clip(values / top, 0, 1))[..., :3]
+    heat = 0.25 * _grey(photo) + 0.75 * colours(np.clip(values / top, 0, 1))[..., :3]
     return np.where(values[..., None] > 0, heat, _UNLIT * _grey(photo))
 
 

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib import colormaps, patheffects
+from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
@@ -86,7 +86,7 @@ def draw_routed(axes: Axes, seen: View) -> None:
     """The regions that the point's region reads, coloured by :func:`routed_strength`; the rest dimmed."""
     _show(axes, seen, paint_routed(seen.photo, seen.routed))
     for region in np.flatnonzero(seen.strength):
-        _outline(axes, seen.boxes[region], edgecolor=colormaps[RANK_COLOURS](seen.strength[region]), linewidth=1.2)
+        _outline(axes, seen.boxes[region], edgecolor=RANK_COLOURS(seen.strength[region]), linewidth=1.2)
     _mark_query(axes, seen)
 
 

@@ -12,6 +12,7 @@ from biformer_lit.ops import RegionGrid
 from biformer_lit.routing import RoutedBlock, draw_block, draw_sheet
 from biformer_lit.routing.blocks import check_point
 from biformer_lit.routing.paint import (
+    ATTENTION_COLOURS,
     paint_heat,
     paint_routed,
     region_boxes,
@@ -134,9 +135,9 @@ def test_what_is_read_is_brighter_on_any_photo(level):
 
 
 def test_heat_is_colour_and_none_is_the_photo_in_grey():
-    painted = paint_heat(photo((2, 2)), np.array([[0, 1], [2, 4.0]]), 4, "magma")
+    painted = paint_heat(photo((2, 2)), np.array([[0, 1], [2, 4.0]]), 4, ATTENTION_COLOURS)
     assert np.ptp(painted[0, 0]) == pytest.approx(0)
-    lightness = paint_heat(np.zeros((2, 2, 3)), np.array([[0, 1], [2, 4.0]]), 4, "magma").mean(-1).flatten()
+    lightness = paint_heat(np.zeros((2, 2, 3)), np.array([[0, 1], [2, 4.0]]), 4, ATTENTION_COLOURS).mean(-1).flatten()
     assert (np.diff(lightness) > 0).all()
 
 
@@ -195,7 +196,7 @@ def test_regions_read_by_nobody_are_hatched():
     assert hatched == [tuple(seen.boxes[region, :2]) for region in np.flatnonzero(seen.degree == 0)]
     assert 0 < len(hatched) < 9
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert f"no region reads it ({len(hatched)} regions)" in labels
+    assert f"regions that nobody reads: {len(hatched)}" in labels
 
 
 def test_the_colours_of_the_strength_are_explained():
