@@ -61,7 +61,7 @@ def test_changes_by_factor(root):
         cost, bytes_kept = counted(settings(name))
         assert parameters == change(cost.parameters - released.parameters, "+,", ""), name
         assert macs.removesuffix(" where S divides the map") == change((cost.macs - released.macs) / 1e6, "+.3f", " M")
-        assert memory == change((bytes_kept - kept) / 2**20, "+.2f", " MiB"), name
+        assert memory == change((bytes_kept - kept) / 2**20, "+.1f", " MiB"), name
 
 
 @pytest.mark.parametrize("cell", CELLS)
