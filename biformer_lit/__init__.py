@@ -6,7 +6,7 @@ Importing the package registers the models with timm: ``timm.create_model("bifor
 from importlib.metadata import PackageNotFoundError, version
 
 from biformer_lit.attention import BiLevelRoutingAttention, RoutingRecord, record_routing
-from biformer_lit.backbone import Backbone, BiFormer, LoadReport, convert_checkpoint, load_weights
+from biformer_lit.backbone import Backbone, BiFormer, LoadReport, convert_checkpoint, fold_norms, load_weights
 from biformer_lit.errors import BiFormerLitError, CheckpointError, ConfigError, DataError
 from biformer_lit.tasks import ClassificationTask, load_task
 
@@ -28,6 +28,7 @@ __all__ = [
     "RoutingRecord",
     "__version__",
     "convert_checkpoint",
+    "fold_norms",
     "load_task",
     "load_weights",
     "record_routing",

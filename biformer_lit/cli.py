@@ -5,7 +5,8 @@ import io
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 import torch
@@ -229,8 +230,7 @@ def main(args: list[str] | dict[str, Any] | None = None) -> LightningCLI | None:
     given = sys.argv[1:] if args is None else args
     if isinstance(given, list):
         if given and given[0] in COMMANDS:
-            command = COMMANDS[given[0]]
-            auto_cli(command, args=given[1:], parser_class=CommandParser, prog=f"biformer_lit {given[0]}")
+            _call(COMMANDS[given[0]], given[1:], f"biformer_lit {given[0]}")
             return None
         given = _with_recipes(given)
     torch.set_float32_matmul_precision("high")
@@ -257,8 +257,24 @@ def main(args: list[str] | dict[str, Any] | None = None) -> LightningCLI | None:
 
 def run() -> None:
     """Entry point of the command line: errors of the user's making are one line and exit status 2."""
-    try:
+    with _errors_in_one_line():
         main()
+
+
+def run_command(command: Callable[..., None]) -> None:
+    """Run a function as a script whose options are the function's arguments, with errors in one line."""
+    with _errors_in_one_line():
+        _call(command, sys.argv[1:], Path(sys.argv[0]).name)
+
+
+def _call(command: Callable[..., None], args: list[str], prog: str) -> None:
+    auto_cli(command, args=args, parser_class=CommandParser, prog=prog)
+
+
+@contextlib.contextmanager
+def _errors_in_one_line() -> Iterator[None]:
+    try:
+        yield
     except Exception as error:
         message = _users_error(error)
         if message is None:

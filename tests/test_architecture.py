@@ -10,6 +10,7 @@ LEAVES = {"errors", "seeding", "messages", "recipes"}
 BESIDE = {
     "data": LEAVES,
     "profiling": LEAVES | {"attention", "backbone"},
+    "benchmark": LEAVES | {"ops", "attention", "backbone"},
     # its command loads a task and reads a photo as the data modules do
     "routing": LEAVES | {"ops", "attention", "backbone", "tasks", "data"},
     "callbacks": LEAVES | {"routing"},

@@ -7,6 +7,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from biformer_lit.errors import ConfigError
+from biformer_lit.ops.depthwise import depthwise_conv2d
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,14 @@ class AttentionCost:
     routing: int = 0
     attention: int = 0
     gathered: int = 0
+
+
+class LocalContext(nn.Conv2d):
+    """The depthwise convolution of the local context enhancement."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to a map of the same shape."""
+        return depthwise_conv2d(x, self.weight, self.bias)
 
 
 class Attention(nn.Module, ABC):
@@ -64,7 +73,7 @@ class Attention(nn.Module, ABC):
         self.heads = heads
         self.lce_input = lce_input
         self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
-        self.lce = nn.Conv2d(dim, dim, lce, padding=lce // 2, groups=dim) if lce else None
+        self.lce = LocalContext(dim, dim, lce, padding=lce // 2, groups=dim) if lce else None
         self.proj = nn.Linear(dim, dim)
 
     @abstractmethod

@@ -49,7 +49,7 @@ class RoutingRecord:
             Weights (heads, H, W), each head's summing to one.
         """
         grid = self.grid
-        region = row // grid.region_height * grid.columns + column // grid.region_width
+        region = int(grid.region_of_token(self.key.device)[row * grid.width + column])
         query = self.query[image, row, column].view(self.heads, -1).float()
         key = partition(self.key[image : image + 1], grid)[0].float()
         key = key.view(grid.count, grid.tokens, self.heads, -1)

@@ -1,0 +1,78 @@
+"""Depthwise convolution with a weight gradient that is quick on CPUs."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+# The weight gradient of oneDNN is vectorised for kernels up to this width; wider ones take a reference loop: 4 to 20
+# times as long for the 5x5 of LCE, and then the longest part of a training step in bfloat16.
+_WIDTH = 3
+
+
+def depthwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Convolution of each channel with a kernel of its own, zero-padded to keep the size.
+
+    Args:
+        x: Map (N, C, H, W); channels-last is fastest.
+        weight: Kernels (C, 1, k, k), k odd.
+        bias: Shape (C,), or None.
+
+    Returns:
+        Map (N, C, H, W).
+    """
+    size = weight.shape[-1]
+    narrow = size <= _WIDTH or x.shape[-1] < size // 2  # the kernel, or a map that cannot be moved as far
+    if narrow or x.device.type != "cpu" or not torch.is_grad_enabled():
+        return F.conv2d(x, weight, bias, padding=size // 2, groups=len(weight))
+    if torch.is_autocast_enabled("cpu"):  # which does not look into functions of our own
+        dtype = torch.get_autocast_dtype("cpu")
+        x, weight = x.to(dtype), weight.to(dtype)
+        bias = None if bias is None else bias.to(dtype)
+    out: Tensor = _Depthwise.apply(x, weight, bias)
+    return out
+
+
+class _Depthwise(torch.autograd.Function):
+    """``F.conv2d`` with the weight gradient made of narrow pieces."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.bias = bias is not None
+        return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2, groups=len(weight))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        wants_x, wants_weight, wants_bias = ctx.needs_input_grad
+        around = weight.shape[-1] // 2
+        wanted = (wants_x, False, wants_bias and ctx.bias)
+        of_x, _, of_bias = _gradients(x, weight, gradient, (around, around), wanted)
+        return of_x, _weight_gradient(x, weight, gradient) if wants_weight else None, of_bias
+
+
+def _weight_gradient(x: Tensor, weight: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient of ``weight``, a few columns at a time."""
+    size = weight.shape[-1]
+    pieces = []
+    for first in range(0, size, _WIDTH):
+        columns = weight[..., first : first + _WIDTH]
+        # the map, moved so that these columns are the whole kernel
+        left = size // 2 - first
+        moved = F.pad(x, (left, columns.shape[-1] - 1 - left))
+        pieces.append(_gradients(moved, columns, gradient, (size // 2, 0), (False, True, False))[1])
+    return torch.cat(pieces, dim=-1)
+
+
+def _gradients(
+    x: Tensor, weight: Tensor, gradient: Tensor, padding: tuple[int, int], wanted: tuple[bool, bool, bool]
+) -> tuple[Tensor, Tensor, Tensor]:
+    channels = len(weight)
+    found: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
+        gradient, x, weight, [channels], [1, 1], list(padding), [1, 1], False, [0, 0], channels, list(wanted)
+    )
+    return found
