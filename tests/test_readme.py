@@ -26,6 +26,7 @@ SHORT = {
     "profile": ["--batch_size", "1"],
     "complexity": ["--sizes", "[224,448]"],
     "convert": [],
+    "visualize": [],
 }
 QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu", "--data.num_workers", "0"]
 
@@ -53,6 +54,7 @@ def place(root, tmp_path_factory):
         table = datasets.Dataset.from_dict({"image": pictures, "label": [i % 10 for i in range(400)]})
         table = table.cast_column("image", datasets.Image())
         table.cast_column("label", datasets.ClassLabel(num_classes=10)).to_parquet(str(images / f"{split}.parquet"))
+    Image.fromarray(noise.integers(0, 256, (36, 48, 3), dtype=np.uint8)).save(folder / "photo.jpg")
     torch.save(
         {"model": released_names(timm.create_model("biformer_tiny").state_dict())}, folder / "biformer_tiny_best.pth"
     )
@@ -95,6 +97,7 @@ def test_the_training_commands_in_order(root, place, monkeypatch, capsys):
         main([*command, *more])
     assert (place / "biformer_tiny.safetensors").is_file()
     assert list(place.glob("runs/cifar10/version_*/predictions.csv"))
+    assert (place / "routing/contact_sheet.png").is_file()
     assert "13,142,760" in capsys.readouterr().out
 
 

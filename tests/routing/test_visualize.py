@@ -1,5 +1,7 @@
 """The command ``visualize``, as a user runs it."""
 
+import re
+
 import numpy as np
 import pytest
 import timm
@@ -184,3 +186,13 @@ def test_a_network_without_routing(visualize, tmp_path):
     options = [f"--backbone.{name}={value}" for name, value in settings.items()]
     with pytest.raises(ConfigError, match=r"no stage of this network has bi-level routing .*give a network"):
         visualize(tmp_path / "full.pth", *options)
+
+
+def test_the_snippet_of_the_docs(root):
+    (block,) = re.findall(r"```python\n(.*?)```", (root / "docs/visualization.md").read_text(), re.DOTALL)
+    names = {}
+    exec(block, names)  # noqa: S102
+    record = names["record"]
+    assert (record.index.shape, record.affinity.shape) == ((8, 1, 49, 16), (8, 1, 49, 49))
+    assert record.token_attention(0, 3, 5).shape == (8, 14, 14)
+    assert names["in_degree"](record.index).shape == (8, 49)
