@@ -86,7 +86,7 @@ def seconds_of(call: Callable[[], object], repeats: int, device: torch.device) -
             call()
         end.record()
         end.synchronize()
-        return start.elapsed_time(end) / 1e3 / repeats
+        return float(start.elapsed_time(end)) / 1e3 / repeats
     started = time.perf_counter()
     for _ in range(repeats):
         call()

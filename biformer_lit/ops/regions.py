@@ -144,8 +144,8 @@ def optimal_regions(height: int, width: int, topk: int) -> tuple[int, int]:
     """The S at which routing and routed attention together take the fewest multiply-adds.
 
     They take ``2 S^4 C + 2 k (HW)^2 C / S^2`` (paper, section 3.3), which is least at
-    ``S = (k (HW)^2 / 2)^(1/6)`` and is then O((HW)^(4/3)). The regions of a map that is not square are made as nearly
-    square as whole numbers allow.
+    ``S = (k (HW)^2 / 2)^(1/6)`` and is then O((HW)^(4/3)). Regions have whole tokens, though, and what overhangs is
+    computed too: so of the square regions around that optimum the one is taken that really takes the fewest.
 
     Args:
         height: Rows of tokens of the map.
@@ -155,6 +155,13 @@ def optimal_regions(height: int, width: int, topk: int) -> tuple[int, int]:
     Returns:
         Regions per side, (rows, columns), at least 1 and at most one per token.
     """
-    side = (topk / 2 * (height * width) ** 2) ** (1 / 6)
-    stretch = math.sqrt(height / width)
-    return min(max(round(side * stretch), 1), height), min(max(round(side / stretch), 1), width)
+    tokens = height * width
+    side = math.sqrt(tokens) / (topk / 2 * tokens**2) ** (1 / 6)  # of a region, in tokens
+    most = min(height, width, math.ceil(2 * side))
+    cuts = [(-(-height // n), -(-width // n)) for n in range(max(1, min(math.floor(side / 2), most)), most + 1)]
+
+    def cost(regions: tuple[int, int]) -> int:
+        grid = RegionGrid.from_regions(height, width, regions)
+        return 2 * grid.count**2 + 2 * min(topk, grid.count) * grid.count * grid.tokens**2
+
+    return min(cuts, key=cost)

@@ -126,26 +126,27 @@ def test_the_nearest_regions():
 
 
 @pytest.mark.parametrize(
-    ("height", "width", "topk", "wanted"),
-    # 13.0, 10.4 and 8.2 on the maps of a 224 image; 41.4003 is the figure of equation 9 on the image itself
-    [(56, 56, 1, 13.04), (28, 28, 4, 10.34), (14, 14, 16, 8.21), (224, 224, 4, 41.4003)],
+    ("height", "width", "topk", "equation", "wanted"),
+    # 13.0, 10.3 and 8.2 are the equation's on the maps of a 224 image, 41.4003 on the image itself. Regions of
+    # 4 x 4 tokens divide 56, those of 2 x 2 tokens 14, and 45 of 5 tokens fit 224 with one to spare.
+    [(56, 56, 1, 13.04, 14), (28, 28, 4, 10.35, 10), (14, 14, 16, 8.21, 7), (224, 224, 4, 41.4003, 45)],
 )
-def test_the_optimal_number_of_regions(height, width, topk, wanted):
-    assert optimal_regions(height, width, topk) == (round(wanted), round(wanted))
+def test_the_optimal_number_of_regions(height, width, topk, equation, wanted):
+    assert (topk / 2 * (height * width) ** 2) ** (1 / 6) == pytest.approx(equation, abs=0.01)
+    assert optimal_regions(height, width, topk) == (wanted, wanted)
 
 
-def test_the_optimum_is_one():
-    """No other number of regions takes fewer multiply-adds on a map that divides everything."""
-    tokens, topk = 720 * 720, 4
+@pytest.mark.parametrize(("side", "topk"), [(720, 4), (97, 2), (64, 16), (33, 1), (7, 4)])
+def test_no_square_regions_take_fewer_multiply_adds(side, topk):
+    def cost(regions):
+        grid = RegionGrid.from_regions(side, side, regions)
+        return 2 * grid.count**2 + 2 * min(topk, grid.count) * grid.count * grid.tokens**2
 
-    def cost(side):
-        return 2 * side**4 + 2 * topk * tokens**2 / side**2
-
-    best = optimal_regions(720, 720, topk)[0]
-    assert min(range(1, 300), key=cost) == best
+    found = optimal_regions(side, side, topk)
+    assert cost(found) == min(cost((n, n)) for n in range(1, side + 1))
 
 
-def test_regions_of_a_long_map_are_nearly_square():
+def test_regions_of_a_long_map_are_square():
     rows, columns = optimal_regions(20, 180, 4)
-    assert columns / rows == pytest.approx(9, abs=1)  # whole numbers of regions
-    assert optimal_regions(1, 400, 1)[0] == 1
+    assert (rows, columns) == (5, 45)
+    assert optimal_regions(1, 400, 1) == (1, 400)
