@@ -46,7 +46,8 @@ class RoutingRecord:
             column: Column of the token in the map.
 
         Returns:
-            Weights (heads, H, W), each head's summing to one.
+            Weights (heads, H, W), each head's summing to one; with ``padding: released_nchw`` zero keys beyond the map
+            take a share that is missing here.
         """
         grid = self.grid
         region = int(grid.region_of_token(self.key.device)[row * grid.width + column])

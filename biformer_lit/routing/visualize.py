@@ -112,7 +112,7 @@ def _load_net(checkpoint: str, backbone: Backbone) -> tuple[nn.Module, list[str]
 def _load_task_net(checkpoint: str) -> tuple[nn.Module, list[str]]:
     try:
         task = load_task(checkpoint)
-    except (RuntimeError, TypeError) as error:  # how torch and Python say that names differ
+    except TypeError as error:  # how Python says that names differ
         raise CheckpointError(
             f"{checkpoint}: its weights and its settings do not fit together ({str(error).partition(':')[0]}); give a "
             "checkpoint as a run of this version saved it"

@@ -32,8 +32,8 @@ def load_task(path: str | Path) -> BiFormerTask:
     arguments = {key: value for key, value in settings.items() if not key.startswith("_")}
     task = task_class(**{**arguments, "weights": None, "compile": False})
     task.configure_model()
+    task.on_load_checkpoint(contents)  # refuses weights that do not fit, in our words
     task.load_state_dict(contents["state_dict"])
-    task.on_load_checkpoint(contents)
     return task.eval()
 
 
