@@ -320,10 +320,14 @@ class BiFormer(nn.Module):
             ConfigError: With the stage, its map and the remedy.
         """
         for i, (stage, (rows, columns)) in enumerate(zip(self.stages, self.map_sizes(height, width), strict=True), 1):
+            # the size is written out only where it is refused: doing so fixes it for the compiler
+            if min(rows, columns) < 1:
+                raise ConfigError(
+                    f"stage {i} of a {height}x{width} image: nothing is left of the map; use larger images or "
+                    "stem_stride=1"
+                )
             attention = stage.get_submodule("blocks.0.attn")
             try:
-                if min(rows, columns) < 1:
-                    raise ConfigError("nothing is left of the map; use larger images or stem_stride=1")
                 attention.check_map(rows, columns)  # type: ignore[operator]
-            except ConfigError as error:  # only here is the size written out, which would fix it for the compiler
+            except ConfigError as error:
                 raise ConfigError(f"stage {i} of a {height}x{width} image: {error}") from None

@@ -10,6 +10,7 @@ from torch import nn
 from biformer_lit.attention import BiLevelRoutingAttention
 from biformer_lit.benchmark.memory import measure_memory
 from biformer_lit.benchmark.results import Case, check_out, describe_machine, show
+from biformer_lit.benchmark.retune import write_table
 from biformer_lit.benchmark.roofline import measure_roofline
 from biformer_lit.benchmark.setting import DType, find_callable, find_device, one_call
 from biformer_lit.benchmark.turns import Comparison, time_in_turns
@@ -61,6 +62,7 @@ def bench_attention(
     memory: bool = True,
     device: str = "auto",
     out: str | None = None,
+    retune: bool = False,
 ) -> None:
     """Time the attention module (projections, routing, attention, LCE) of each stage, and measure its peak memory.
 
@@ -79,7 +81,11 @@ def bench_attention(
         memory: Measure the peak memory too, each variant in its own process.
         device: auto, cpu or cuda.
         out: Write OUT.json and OUT.md.
+        retune: Measure instead which backend "auto" should mean on this device, and write the table that it reads.
     """
+    if retune:
+        write_table(find_device(device), rounds)
+        return
     _check(variants, dims, topk, rounds)
     where, path = find_device(device), check_out(out)
     if against is not None:

@@ -5,33 +5,24 @@ from typing import Literal, get_args
 from torch import Tensor
 
 from biformer_lit.errors import ConfigError
+from biformer_lit.ops.auto import choose_backend
+from biformer_lit.ops.gather_matmul import attend_gather_matmul
 from biformer_lit.ops.gather_sdpa import attend_gather_sdpa
 from biformer_lit.ops.masked_sdpa import attend_masked_sdpa
 from biformer_lit.ops.reference import attend_reference
 from biformer_lit.ops.regions import RegionGrid
 from biformer_lit.ops.triton_attend import attend_triton
 
-Backend = Literal["auto", "reference", "gather_sdpa", "masked_sdpa", "triton"]
+Backend = Literal["auto", "reference", "gather_sdpa", "gather_matmul", "masked_sdpa", "triton"]
 BACKENDS: tuple[str, ...] = get_args(Backend)
 
 _ATTEND = {
     "reference": attend_reference,
     "gather_sdpa": attend_gather_sdpa,
+    "gather_matmul": attend_gather_matmul,
     "masked_sdpa": attend_masked_sdpa,
     "triton": attend_triton,
 }
-
-# Dense attention computes 1 / share times the products that routing needs, but in one large call without a
-# gather. It won above a quarter (stage 3 of the released models) and lost below a tenth (stages 1 and 2).
-DENSE_SHARE = 0.2
-
-
-def choose_backend(grid: RegionGrid, topk: int) -> str:
-    """The backend that ``auto`` means for ``topk`` routed regions of this grid.
-
-    Never ``triton``, which has been tested under Triton's interpreter only and not been measured on a GPU: name it.
-    """
-    return "masked_sdpa" if topk >= DENSE_SHARE * grid.count else "gather_sdpa"
 
 
 def attend(
@@ -58,9 +49,9 @@ def attend(
         heads: Number of heads; divides C.
         scale: Factor on the dot products.
         bias: Added to the dot products of a routed region's tokens, in the shape of ``index``; None adds nothing.
-        backend: ``reference`` (slow, the truth), ``gather_sdpa``, ``masked_sdpa``, ``triton`` (a fused kernel for
-            GPUs), or ``auto`` to choose between ``gather_sdpa`` and ``masked_sdpa`` by the share of the map that is
-            routed.
+        backend: ``reference`` (slow, the truth), ``gather_sdpa``, ``gather_matmul``, ``masked_sdpa``, ``triton`` (a
+            fused kernel for GPUs), or ``auto`` to choose by device, type and the share of the map that is routed; see
+            :mod:`biformer_lit.ops.auto`.
 
     Returns:
         Attended values (N, H, W, C).
@@ -68,7 +59,7 @@ def attend(
     Raises:
         ConfigError: If the backend is unknown, or cannot run here. Nothing else is taken in its place.
     """
-    name = choose_backend(grid, index.shape[-1]) if backend == "auto" else backend
+    name = choose_backend(grid, index.shape[-1], q.device, q.dtype) if backend == "auto" else backend
     if name not in _ATTEND:
         raise ConfigError(f"backend={backend!r} does not exist; choose one of {', '.join(BACKENDS)}")
     if index.ndim == 3:

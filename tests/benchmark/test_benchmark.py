@@ -6,12 +6,14 @@ import time
 import pytest
 import torch
 
-from biformer_lit.benchmark import bench_attention, bench_model, bench_train
+from biformer_lit.benchmark import bench_attention, bench_model, bench_train, retune
 from biformer_lit.benchmark.memory import measure_memory
 from biformer_lit.benchmark.results import describe_machine
+from biformer_lit.benchmark.retune import best_share
 from biformer_lit.benchmark.roofline import measure_roofline
 from biformer_lit.benchmark.turns import time_in_turns
 from biformer_lit.errors import ConfigError
+from biformer_lit.ops.auto import TABLE
 
 CPU = torch.device("cpu")
 SMALL = {"size": 32, "regions": 2, "batch_size": 1, "rounds": 2}
@@ -165,3 +167,23 @@ def test_nothing_is_overwritten(tmp_path):
 def test_unknown_models_are_refused(variants, message):
     with pytest.raises(ConfigError, match=message):
         bench_model(variants=variants)
+
+
+def test_the_share_that_explains_the_most_measurements():
+    assert best_share([(0.1, 2.0), (0.2, 1.5), (0.3, 0.5), (0.6, 0.2)]) == 0.25
+    assert best_share([(0.1, 2.0), (0.2, 0.9), (0.3, 1.5), (0.6, 1.2)]) == 1.0
+    assert best_share([(0.1, 0.5), (0.3, 0.5)]) == 0.2
+
+
+def test_retuning_writes_the_rows_of_this_device(tmp_path, monkeypatch, capsys):
+    table = tmp_path / "auto.json"
+    monkeypatch.setattr(retune, "FILE", table)
+    monkeypatch.setattr(retune, "SHAPES", [(8, 4, 1), (8, 4, 8)])
+    bench_attention(retune=True, rounds=1, device="cpu")
+    written = json.loads(table.read_text())
+    assert written["cuda"] == TABLE["cuda"]
+    assert set(written["cpu"]) == {"float32", "bfloat16"}
+    for row in written["cpu"].values():
+        assert row["gather"] in retune.GATHERS
+        assert 0 < row["dense_share"] <= 1
+    assert "dense_share" in capsys.readouterr().out

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from biformer_lit.errors import ConfigError
 from biformer_lit.ops import BACKENDS, RegionGrid, attend, partition, route
-from biformer_lit.ops.attend import choose_backend
+from biformer_lit.ops.auto import TABLE, choose_backend
 from biformer_lit.ops.masked_sdpa import region_mask
 
 # triton runs on a GPU or under its interpreter, without float64: test_triton.py compares it
@@ -121,10 +121,34 @@ def test_masked_padding_is_seen_by_nobody():
         torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-10)
 
 
-def test_auto_chooses_by_the_routed_share():
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "wanted"),
+    [
+        (torch.float32, ["gather_sdpa", "gather_sdpa", "masked_sdpa"]),
+        (torch.float64, ["gather_sdpa", "gather_sdpa", "masked_sdpa"]),
+        (torch.bfloat16, ["gather_matmul", "gather_matmul", "masked_sdpa"]),
+    ],
+)
+def test_auto_chooses_by_type_and_routed_share(dtype, wanted):
     stages = [((56, 56), 1), ((28, 28), 4), ((14, 14), 16)]
     grids = [(RegionGrid.from_regions(*size, (7, 7)), topk) for size, topk in stages]
-    assert [choose_backend(*g) for g in grids] == ["gather_sdpa", "gather_sdpa", "masked_sdpa"]
+    assert [choose_backend(*g, CPU, dtype) for g in grids] == wanted
+
+
+def test_auto_writes_no_long_scores_out():
+    grid = RegionGrid.from_regions(256, 256, (16, 16))
+    assert choose_backend(grid, 1, CPU, torch.bfloat16) == "gather_sdpa"
+
+
+def test_the_table_names_backends():
+    for rows in TABLE.values():
+        assert {"float32", "bfloat16"} == set(rows)
+        for row in rows.values():
+            assert row["gather"] in FAST
+            assert 0 < row["dense_share"] <= 1
 
 
 def test_unknown_backend_is_refused():
