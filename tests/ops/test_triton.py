@@ -21,7 +21,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from biformer_lit.errors import ConfigError
 from biformer_lit.ops import RegionGrid, attend, triton_attend
 from biformer_lit.ops.auto import choose_backend
-from biformer_lit.ops.triton_attend import choose_tiles, invert, why_not
+from biformer_lit.ops.triton_attend import DTYPES, choose_tiles, invert, why_not
 
 CASES = "tests/ops/triton_cases.py"
 installed = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
@@ -97,11 +97,10 @@ def test_types_and_heads_beyond_the_kernels_are_refused():
 
 
 def test_auto_does_not_choose_what_nobody_has_measured():
-    gpu = torch.device("cuda")
-    for size in (7, 14, 28, 56):
-        grid = RegionGrid.from_regions(size, size, (7, 7))
-        for topk, dtype in itertools.product((1, 4, 16, 49), (torch.float16, torch.bfloat16, torch.float32)):
-            assert choose_backend(grid, topk, gpu, dtype) != "triton"
+    grids = [RegionGrid.from_regions(n, n, (7, 7)) for n in (7, 14, 28, 56)]
+    for device, dtype in itertools.product(("cpu", "cuda"), DTYPES):
+        chosen = {choose_backend(grid, topk, torch.device(device), dtype) for grid in grids for topk in (1, 4, 16, 49)}
+        assert "triton" not in chosen
 
 
 def test_the_inverse_of_a_routing():
