@@ -111,7 +111,7 @@ def test_bias(case):
 @pytest.mark.parametrize("masked", [True, False], ids=["masked", "unmasked"])
 @pytest.mark.parametrize("case", OVERHANGING, ids=ids)
 def test_overhang(case, masked):
-    check(case, grid_of(case, masked))
+    check(case, grid_of(case, masked), bias=case is not OVERHANGING[2])  # which takes seconds as it is
 
 
 def test_more_regions_than_asked_for():
@@ -131,7 +131,7 @@ def test_all_read_the_same_regions(case):
     check(case, grid_of(case), routing="hub", bias=False)
 
 
-@pytest.mark.parametrize("case", [ALONE[1], TOGETHER[0], OVERHANGING[0], OVERHANGING[2]], ids=ids)
+@pytest.mark.parametrize("case", [ALONE[1], TOGETHER[0], OVERHANGING[0]], ids=ids)
 def test_every_element_is_written(case, monkeypatch):
     """Memory is handed out full of NaN; also regions that nobody reads have a gradient, of zeros."""
     monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
