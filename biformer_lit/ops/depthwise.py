@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-# The weight gradient of oneDNN is vectorised for kernels up to this width; wider ones take a reference loop: 4 to 20
-# times as long for the 5x5 of LCE, and then the longest part of a training step in bfloat16.
+# The weight gradient of oneDNN is vectorised for kernels up to this width; wider ones take far
+# longer than their size explains: the 5x5 of LCE up to 18 times as long as two narrow ones (docs/benchmarks.md).
 _WIDTH = 3
 
 
