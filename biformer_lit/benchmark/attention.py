@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 from biformer_lit.attention import BiLevelRoutingAttention
-from biformer_lit.benchmark.memory import measure_memory
+from biformer_lit.benchmark.compare import check_turns, compare
 from biformer_lit.benchmark.results import Case, check_out, describe_machine, show
 from biformer_lit.benchmark.retune import write_table
 from biformer_lit.benchmark.roofline import measure_roofline
-from biformer_lit.benchmark.setting import DType, find_callable, find_device, one_call
-from biformer_lit.benchmark.turns import Comparison, time_in_turns
+from biformer_lit.benchmark.setting import DType, find_callable, one_call
+from biformer_lit.devices import find_device
 from biformer_lit.errors import ConfigError
 from biformer_lit.ops import BACKENDS
 
@@ -96,15 +96,12 @@ def bench_attention(
         side = size // 2 ** (stage + 1)
         shape = (batch_size, side, dim, k, regions)
         name = f"stage {stage}: {side} x {side} x {dim}, top-{k}"
-        calls = {variant: build_call(variant, against, shape, dtype, str(where), train) for variant in variants}
+        arguments = {variant: (variant, against, shape, dtype, str(where), train) for variant in variants}
 
         def progress(text: str, name: str = name) -> None:
             sys.stderr.write(f"{name}: {text}\n")
 
-        compared = time_in_turns(calls, where, rounds=rounds, progress=progress)
-        del calls
-        if memory:
-            compared = _with_memory(compared, against, shape, dtype, where, train)
+        compared = compare(build_call, arguments, where, rounds=rounds, memory=memory, progress=progress)
         macs = batch_size * _macs(shape) * (3 if train else 1)
         cases.append(Case(name, dict.fromkeys([c.variant for c in compared], macs), compared))
     what = f"BRA module, {'forward and backward' if train else 'forward'}, {size} x {size}, S={regions}"
@@ -116,14 +113,11 @@ def _check(variants: list[str], dims: list[int], topk: list[int], rounds: int) -
     for variant in variants:
         if variant.removesuffix(COMPILED) not in BACKENDS:
             raise ConfigError(f"variants: {variant!r} is not a backend; choose from {', '.join(BACKENDS)}")
-    if len(set(variants)) < len(variants):
-        raise ConfigError("variants: one is named twice; name each once")
+    check_turns(variants, rounds)
     if len(dims) != len(topk) or not dims:
         raise ConfigError(f"dims={dims} and topk={topk} must have one entry for each stage")
     if any(dim % HEAD_DIM or dim < HEAD_DIM for dim in dims):
         raise ConfigError(f"dims={dims} must be multiples of {HEAD_DIM}, the size of a head")
-    if rounds < 1:
-        raise ConfigError(f"rounds={rounds} must be at least 1")
 
 
 def _macs(shape: tuple[int, ...]) -> int:
@@ -131,19 +125,3 @@ def _macs(shape: tuple[int, ...]) -> int:
     _, side, dim, topk, regions = shape
     cost = BiLevelRoutingAttention(dim, dim // HEAD_DIM, topk=topk, regions=regions).cost(side, side)
     return side * side * (4 * dim * dim + 25 * dim) + cost.routing + cost.attention
-
-
-def _with_memory(
-    compared: list[Comparison],
-    against: str | None,
-    shape: tuple[int, ...],
-    dtype: DType,
-    device: torch.device,
-    train: bool,
-) -> list[Comparison]:
-    """The comparisons with the peak memory of each."""
-    peaks = [
-        measure_memory(build_call, c.variant, against, shape, dtype, str(device), train, device=device)
-        for c in compared
-    ]
-    return [c.with_memory(peak, peaks[0]) for c, peak in zip(compared, peaks, strict=True)]

@@ -1,14 +1,12 @@
 """Peak memory of one computation, in a process of its own so that nothing else is counted."""
 
 import multiprocessing
-import resource
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from biformer_lit.devices import peak_memory, restart_peak
 from biformer_lit.errors import ConfigError
 
 
@@ -46,33 +44,8 @@ def _measure(sender: Any, build: Callable[..., Callable[[], object]], arguments:
     device = torch.device(where)
     call = build(*arguments)
     if device.type == "cuda":
-        call()
-        torch.cuda.synchronize(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
-        call()
-        torch.cuda.synchronize(device)
-        sender.send(torch.cuda.max_memory_allocated(device) - before)
-    else:
-        before = _resident()
-        call()
-        sender.send(max(0, _peak_resident() - before))
+        call()  # or the libraries' workspaces would count
+    before = restart_peak(device)
+    call()
+    sender.send(max(0, peak_memory(device) - before))
     sender.close()
-
-
-def _resident() -> int:
-    """Resident bytes of this process now, from which Linux counts the next peak."""
-    clear = Path("/proc/self/clear_refs")
-    if clear.exists():
-        clear.write_text("5")  # resets the peak
-        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-    return _peak_resident()
-
-
-def _peak_resident() -> int:
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,5 +1,6 @@
 """Benchmark of whole networks: inference and training steps, beside any other model."""
 
+import functools
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -11,12 +12,11 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from biformer_lit.backbone import BiFormer, fold_norms
-from biformer_lit.benchmark.attention import COMPILED
-from biformer_lit.benchmark.memory import measure_memory
+from biformer_lit.benchmark.compare import check_turns, compare
 from biformer_lit.benchmark.results import Case, check_out, describe_machine, show
 from biformer_lit.benchmark.roofline import measure_roofline
-from biformer_lit.benchmark.setting import DType, find_callable, find_device, one_call, precision
-from biformer_lit.benchmark.turns import time_in_turns
+from biformer_lit.benchmark.setting import DType, find_callable, one_call, precision
+from biformer_lit.devices import find_device
 from biformer_lit.errors import ConfigError
 from biformer_lit.ops import BACKENDS
 
@@ -50,7 +50,10 @@ def build_model(variant: str, against: str | None) -> nn.Module:
     model: nn.Module = timm.create_model(name, num_classes=CLASSES, **({"backend": backend} if backend else {}))
     if "fold" in ways and not isinstance(model, BiFormer):
         raise ConfigError(f"variants: {variant!r}: only our own models fold; leave +fold out")
-    return fold_norms(model) if "fold" in ways else model  # type: ignore[arg-type]
+    model = fold_norms(model) if "fold" in ways else model  # type: ignore[arg-type]
+    if "compile" in ways:
+        model.compile(fullgraph=True)
+    return model
 
 
 def model_call(
@@ -58,8 +61,6 @@ def model_call(
 ) -> Callable[[], object]:
     """A call of one variant's inference; the arguments are those of :func:`bench_model`."""
     model = build_model(variant, against).to(device)
-    if variant.endswith(COMPILED):
-        model.compile(fullgraph=True)
     return one_call(model, torch.randn(batch_size, 3, size, size, device=device), dtype, train=False)
 
 
@@ -70,8 +71,6 @@ def step_call(
     if "+fold" in variant:
         raise ConfigError(f"variants: {variant!r}: a folded network cannot be trained; leave +fold out")
     model = build_model(variant, against).to(device).train()
-    if variant.endswith(COMPILED):
-        model.compile(fullgraph=True)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     image = torch.randn(batch_size, 3, size, size, device=device)
     label = torch.randint(CLASSES, (batch_size,), device=device)
@@ -157,19 +156,12 @@ def _bench(
     out: str | None,
 ) -> None:
     where, path = find_device(device), check_out(out)
-    if rounds < 1:
-        raise ConfigError(f"rounds={rounds} must be at least 1")
-    if len(set(variants)) < len(variants):
-        raise ConfigError("variants: one is named twice; name each once")
+    check_turns(variants, rounds)
     variants = variants if against is None else ["against", *variants]
     macs = {v: passes * batch_size * _macs(v, size) for v in variants if v != "against"}  # refuses unknown names
     arguments: dict[str, tuple[Any, ...]] = {v: (v, against, batch_size, size, dtype, str(where)) for v in variants}
-    calls = {variant: build(*arguments[variant]) for variant in variants}
-    compared = time_in_turns(calls, where, rounds=rounds, progress=lambda text: print(text, file=sys.stderr))
-    del calls
-    if memory:
-        peaks = [measure_memory(build, *arguments[c.variant], device=where) for c in compared]
-        compared = [c.with_memory(peak, peaks[0]) for c, peak in zip(compared, peaks, strict=True)]
+    progress = functools.partial(print, file=sys.stderr)
+    compared = compare(build, arguments, where, rounds=rounds, memory=memory, progress=progress)
     title = f"{what}, {size} x {size}, batch {batch_size}, {dtype}; {describe_machine(where)}"
     show([Case(what, macs, compared)], measure_roofline(where, getattr(torch, dtype)), title, path)
 

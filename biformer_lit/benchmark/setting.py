@@ -1,4 +1,4 @@
-"""What all benchmarks take: device, type, and somebody else's implementation."""
+"""What all benchmarks take: a type, and somebody else's implementation."""
 
 import importlib
 from collections.abc import Callable
@@ -11,20 +11,6 @@ from torch import Tensor, nn
 from biformer_lit.errors import ConfigError
 
 DType: TypeAlias = Literal["float32", "bfloat16"]
-
-
-def find_device(name: str) -> torch.device:
-    """The device of that name, or for ``auto`` a GPU if there is one.
-
-    Raises:
-        ConfigError: If it is not there.
-    """
-    cuda = torch.cuda.is_available()
-    if name == "auto":
-        name = "cuda" if cuda else "cpu"
-    if name not in ("cpu", "cuda") or (name == "cuda" and not cuda):
-        raise ConfigError(f"device={name!r} is not there; use cpu" + (" or cuda" if cuda else ""))
-    return torch.device(name)
 
 
 def precision(dtype: DType, device: torch.device) -> AbstractContextManager[object]:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from biformer_lit.backbone import Backbone
+from biformer_lit.devices import find_device
 from biformer_lit.errors import ConfigError
 from biformer_lit.profiling.costs import Cost, count_costs, total_cost
 from biformer_lit.profiling.memory import activation_memory
@@ -41,15 +42,15 @@ def profile(
     height, width = _sides(size)
     if batch_size < 1:
         raise ConfigError(f"batch_size={batch_size} must be at least 1")
-    device = _device(device)
+    where = find_device(device)
     backbone = replace(backbone, name=model)
-    saved = activation_memory(backbone, num_classes, (height, width), device)
+    saved = activation_memory(backbone, num_classes, (height, width), where.type)
     costs = [replace(c, activations=saved[c.part]) for c in count_costs(backbone, num_classes, (height, width))]
     console = Console()
     console.print(cost_table(costs, f"{model}, {height} x {width}"))
     if measure:
-        net = backbone.build(num_classes).to(device)
-        image = torch.randn(batch_size, backbone.in_chans, height, width, device=device)
+        net = backbone.build(num_classes).to(where)
+        image = torch.randn(batch_size, backbone.in_chans, height, width, device=where)
         line = _speed_line(measure_speed(net, image, train=train), image, train)
         console.print(line, soft_wrap=True, highlight=False)
 
@@ -99,12 +100,3 @@ def _sides(size: int | list[int]) -> tuple[int, int]:
     if not 1 <= len(sides) <= 2 or min(sides) < 1:
         raise ConfigError(f"size={size} must be one or two positive numbers, such as 224 or [480,640]")
     return sides[0], sides[-1]
-
-
-def _device(name: str) -> str:
-    """The device to use, ``auto`` resolved."""
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name not in ("cpu", "cuda") or (name == "cuda" and not torch.cuda.is_available()):
-        raise ConfigError(f"device={name!r} is not there; use cpu" + (" or cuda" if torch.cuda.is_available() else ""))
-    return name

@@ -1,14 +1,13 @@
 """Speed and peak memory of a network, measured here."""
 
-import resource
 import statistics
-import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import nn
+
+from biformer_lit.devices import peak_memory, restart_peak
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def measure_speed(
         if cuda:
             torch.cuda.synchronize()
 
-    before = _memory(image.device, reset=True)
+    before = restart_peak(image.device)
     started = time.perf_counter()
     step()
     step()
@@ -64,17 +63,5 @@ def measure_speed(
         for _ in range(steps):
             step()
         rates.append(steps * len(image) / (time.perf_counter() - started))
-    memory = max(0, _memory(image.device) - before)
+    memory = max(0, peak_memory(image.device) - before)
     return Speed(statistics.median(rates), min(rates), max(rates), memory)
-
-
-def _memory(device: torch.device, reset: bool = False) -> int:
-    """Peak memory in bytes; with ``reset`` the present use, from which the next peak is counted."""
-    if device.type == "cuda":
-        if reset:
-            torch.cuda.reset_peak_memory_stats(device)
-        return torch.cuda.max_memory_allocated(device)
-    if reset and Path("/proc/self/statm").exists():
-        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
