@@ -199,12 +199,7 @@ def convert(src: str, dst: str, copy: Literal["raw", "ema"] | None = None) -> No
     print(f"{dst}: {convert_checkpoint(src, dst, copy=copy)}")
 
 
-COMMANDS: dict[str, Callable[..., None]] = {
-    "profile": profile,
-    "complexity": complexity,
-    "convert": convert,
-    "visualize": visualize,
-}
+_COMMANDS = {command.__name__: command for command in (profile, complexity, convert, visualize)}
 
 _DESCRIPTION = """BiFormer: train, evaluate, take apart.
 
@@ -229,8 +224,8 @@ def main(args: list[str] | dict[str, Any] | None = None) -> LightningCLI | None:
     """
     given = sys.argv[1:] if args is None else args
     if isinstance(given, list):
-        if given and given[0] in COMMANDS:
-            _call(COMMANDS[given[0]], given[1:], f"biformer_lit {given[0]}")
+        if given and given[0] in _COMMANDS:
+            _call(_COMMANDS[given[0]], given[1:], f"biformer_lit {given[0]}")
             return None
         given = _with_recipes(given)
     torch.set_float32_matmul_precision("high")

@@ -11,6 +11,8 @@ _UNKNOWN = re.compile(
     r"(?:(?:Group|Subcommand) '(\w+)' does not accept option '([^']+)'|Option '([^']+)' is not accepted)"
 )
 _MOST = 500
+# our own commands, which the parser of the training commands does not know
+COMMANDS = ("profile", "complexity", "convert", "visualize")
 # What a message is about, and what to say instead or besides; the first that fits counts.
 _BETTER = {
     "unrecognized arguments": "{text}; --help lists the arguments",
@@ -21,7 +23,7 @@ _BETTER = {
     "arguments are required": "{text}; give it (--help explains the arguments)",
     "expected one argument": "{text}; give it (--help explains the arguments)",
     'expected "subcommand"': (
-        "no command was given; use fit, validate, test, predict, profile, complexity, convert or visualize "
+        f"no command was given; use fit, validate, test, predict, {', '.join(COMMANDS[:-1])} or {COMMANDS[-1]} "
         "(--help explains them)"
     ),
     "argument subcommand: invalid choice": "{text}",
@@ -68,9 +70,8 @@ def _hint(text: str) -> str:
         )
     for part, better in _BETTER.items():
         if part in text:
-            return better.format(
-                text=text.replace("'predict')", "'predict', 'profile', 'complexity', 'convert', 'visualize')")
-            )
+            choices = ", ".join(map(repr, ("predict", *COMMANDS)))
+            return better.format(text=text.replace("'predict')", f"{choices})"))
     return text
 
 

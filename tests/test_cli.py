@@ -10,7 +10,7 @@ import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from biformer_lit import load_task
+from biformer_lit import cli, load_task, messages
 from biformer_lit.cli import main
 from biformer_lit.data import ClassificationDataModule
 from biformer_lit.tasks import ClassificationTask
@@ -47,6 +47,10 @@ def test_fit_writes_everything_to_tensorboard(trained):
     assert "digits" in config
     assert {p.name for p in (trained / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
     assert all(0 <= point.value <= 1 for point in log.Scalars("val/acc1"))
+
+
+def test_messages_name_the_commands_that_there_are():
+    assert tuple(cli._COMMANDS) == messages.COMMANDS
 
 
 def test_monitoring_can_be_left_out(tiny, tmp_path):

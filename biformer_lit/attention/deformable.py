@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from biformer_lit.attention.base import Attention, AttentionCost, check_least
 from biformer_lit.errors import ConfigError
+from biformer_lit.ops import attend_groups
 
 
 class DeformableAttention(Attention):
@@ -87,12 +88,10 @@ class DeformableAttention(Attention):
 
         def read(x: Tensor) -> Tensor:
             found = F.grid_sample(self._by_group(x), place.to(x.dtype), padding_mode="border", align_corners=False)
-            return found.view(n, self.heads, channels // self.heads, -1).transpose(2, 3)
+            return found.view(n, 1, channels, -1).transpose(2, 3)
 
-        query = q.reshape(n, height * width, self.heads, -1).transpose(1, 2)
-        key, value = read(k), read(v)
-        out = F.scaled_dot_product_attention(query, key, value)
-        return out.transpose(1, 2).reshape(n, height, width, channels)
+        query = q.reshape(n, 1, height * width, channels)
+        return attend_groups(query, read(k), read(v), heads=self.heads).view(n, height, width, channels)
 
     def _by_group(self, x: Tensor) -> Tensor:
         """Map (N, H, W, C) as the maps (N * groups, C / groups, H, W) of the groups of heads."""

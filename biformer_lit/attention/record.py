@@ -37,6 +37,10 @@ class RoutingRecord:
     scale: float
     bias: Tensor | None = None
 
+    def region_at(self, row: int, column: int) -> int:
+        """Number of the region that the token in this row and column of the map lies in."""
+        return int(self.grid.region_of_token(self.key.device)[row * self.grid.width + column])
+
     def token_attention(self, image: int, row: int, column: int) -> Tensor:
         """Attention weights of one token, zero where its region does not look.
 
@@ -50,7 +54,7 @@ class RoutingRecord:
             take a share that is missing here.
         """
         grid = self.grid
-        region = int(grid.region_of_token(self.key.device)[row * grid.width + column])
+        region = self.region_at(row, column)
         query = self.query[image, row, column].view(self.heads, -1).float()
         key = partition(self.key[image : image + 1], grid)[0].float()
         key = key.view(grid.count, grid.tokens, self.heads, -1)

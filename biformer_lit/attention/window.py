@@ -72,8 +72,8 @@ class WindowAttention(Attention):
         whole = grid.padded()
         row, column = torch.arange(whole.height, device=device), torch.arange(whole.width, device=device)
         real = (row < grid.height)[:, None] & (column < grid.width)
-        band = (row + grid.region_height - down) // grid.region_height if down else row // grid.region_height
-        bar = (column + grid.region_width - right) // grid.region_width if right else column // grid.region_width
+        band = (row + grid.region_height - down) // grid.region_height
+        bar = (column + grid.region_width - right) // grid.region_width
         number = band[:, None] * (whole.columns + 1) + bar
         number, real = (x.roll((-down, -right), (0, 1)) for x in (number, real))
         number, real = (partition(x[None, :, :, None], whole)[0, :, :, 0] for x in (number, real))

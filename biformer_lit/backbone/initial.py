@@ -39,7 +39,7 @@ def draw_weights(module: nn.Module, seed: int, prefix: str = "") -> None:
             for parameter in (part.weight, part.bias):
                 if parameter is not None:
                     _fill(parameter, _like(parameter).uniform_(-bound, bound, generator=generator))
-        elif isinstance(draw := getattr(part, "draw_buffers", None), type(part.forward)):
+        elif (draw := getattr(part, "draw_buffers", None)) is not None:
             draw(generator)
 
 

@@ -4,9 +4,17 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
 from torchvision.utils import make_grid
 
 from biformer_lit.callbacks.tensorboard import tensorboard_writers
+
+
+def unnormalised(images: Tensor, trainer: Trainer) -> Tensor:
+    """Images of a batch (N, C, H, W) before the run's data module normalised them: float32, on the CPU, 0 to 1."""
+    data = getattr(trainer, "datamodule", None)
+    mean, std = (torch.tensor(getattr(data, name, default)) for name, default in (("mean", 0.0), ("std", 1.0)))
+    return (images.detach().float().cpu() * std.view(1, -1, 1, 1) + mean.view(1, -1, 1, 1)).clamp(0, 1)
 
 
 class InputImages(Callback):
@@ -27,10 +35,6 @@ class InputImages(Callback):
         """Draw the batch if it is the first of its turn."""
         if batch_idx or trainer.current_epoch % self.every_n_epochs or not trainer.is_global_zero:
             return
-        images = batch["image"][: self.count].detach().float().cpu()
-        data = getattr(trainer, "datamodule", None)
-        mean, std = (torch.tensor(getattr(data, name, default)) for name, default in (("mean", 0.0), ("std", 1.0)))
-        images = (images * std.view(1, -1, 1, 1) + mean.view(1, -1, 1, 1)).clamp(0, 1)
-        grid = make_grid(images, nrow=8, padding=1)
+        grid = make_grid(unnormalised(batch["image"][: self.count], trainer), nrow=8, padding=1)
         for writer in tensorboard_writers(trainer):
             writer.add_image("train/images", grid, trainer.global_step)

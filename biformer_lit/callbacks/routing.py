@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 
+from biformer_lit.callbacks.images import unnormalised
 from biformer_lit.callbacks.tensorboard import tensorboard_writers
 from biformer_lit.errors import ConfigError
 from biformer_lit.routing import RoutedBlock, draw_sheet, record_blocks, routing_backbone, routing_statistics
@@ -63,7 +64,7 @@ class RoutingMaps(Callback):
             blocks, _ = record_blocks(net, images)
         self.drawn = trainer.current_epoch
         self._log_statistics(trainer, blocks, images.float().cpu())
-        photos = _photos(images, getattr(trainer, "datamodule", None))
+        photos = [image.permute(1, 2, 0).numpy() for image in unnormalised(images, trainer)]
         sheets = [draw_sheet(photo, blocks, self.point, i) for i, photo in enumerate(photos)]
         for writer in tensorboard_writers(trainer):
             writer.add_figure("routing/maps", sheets, trainer.global_step, close=True)
@@ -101,11 +102,3 @@ def _undisturbed(trainer: Trainer, device: torch.device) -> Iterator[None]:
         trainer.precision_plugin.forward_context(),
     ):
         yield
-
-
-def _photos(images: Tensor, data: Any) -> list[Any]:
-    """Images as they were before normalisation, RGB, 0 to 1, each (H, W, 3)."""
-    images = images.float().cpu()
-    mean, std = (torch.tensor(getattr(data, name, default)) for name, default in (("mean", 0.0), ("std", 1.0)))
-    images = (images * std.view(1, -1, 1, 1) + mean.view(1, -1, 1, 1)).clamp(0, 1)
-    return [image.permute(1, 2, 0).numpy() for image in images]

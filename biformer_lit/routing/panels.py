@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
@@ -66,7 +65,7 @@ def look(photo: Array, block: RoutedBlock, point: tuple[float, float], image: in
     record, stride = block.record, block.stride
     grid, size = record.grid, photo.shape[:2]
     row, column = block.token_at(point, size)
-    region = int(grid.region_of_token(torch.device("cpu"))[row * grid.width + column])
+    region = record.region_at(row, column)
     strength = routed_strength(record, image, region)
     attention = record.token_attention(image, row, column).mean(0).cpu().numpy()
     degree = in_degree(record.index[image : image + 1])[0].cpu().numpy()
