@@ -52,7 +52,8 @@ class Backbone:
         full_heads: Heads of full attention in the last stage; 0 means dim / head_dim.
         full_qkv_bias: Whether the projection of full attention in the last stage has a bias.
         full_lce_input: What the LCE of full attention in the last stage convolves: input (released) or value (paper).
-        backend: How routed attention is computed: auto, reference, gather_sdpa, gather_matmul, masked_sdpa or triton.
+        backend: How routed attention is computed: auto, reference, gather_sdpa, gather_matmul, masked_sdpa,
+            masked_matmul or triton.
         drop_rate: Dropout before the classifier.
         drop_path_rate: Stochastic depth of the last block.
     """

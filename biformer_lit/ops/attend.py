@@ -8,12 +8,13 @@ from biformer_lit.errors import ConfigError
 from biformer_lit.ops.auto import choose_backend
 from biformer_lit.ops.gather_matmul import attend_gather_matmul
 from biformer_lit.ops.gather_sdpa import attend_gather_sdpa
+from biformer_lit.ops.masked_matmul import attend_masked_matmul
 from biformer_lit.ops.masked_sdpa import attend_masked_sdpa
 from biformer_lit.ops.reference import attend_reference
 from biformer_lit.ops.regions import RegionGrid
 from biformer_lit.ops.triton_attend import attend_triton
 
-Backend = Literal["auto", "reference", "gather_sdpa", "gather_matmul", "masked_sdpa", "triton"]
+Backend = Literal["auto", "reference", "gather_sdpa", "gather_matmul", "masked_sdpa", "masked_matmul", "triton"]
 BACKENDS: tuple[str, ...] = get_args(Backend)
 
 _ATTEND = {
@@ -21,6 +22,7 @@ _ATTEND = {
     "gather_sdpa": attend_gather_sdpa,
     "gather_matmul": attend_gather_matmul,
     "masked_sdpa": attend_masked_sdpa,
+    "masked_matmul": attend_masked_matmul,
     "triton": attend_triton,
 }
 
@@ -49,9 +51,9 @@ def attend(
         heads: Number of heads; divides C.
         scale: Factor on the dot products.
         bias: Added to the dot products of a routed region's tokens, in the shape of ``index``; None adds nothing.
-        backend: ``reference`` (slow, the truth), ``gather_sdpa``, ``gather_matmul``, ``masked_sdpa``, ``triton`` (a
-            fused kernel for GPUs), or ``auto`` to choose by device, type and the share of the map that is routed; see
-            :mod:`biformer_lit.ops.auto`.
+        backend: ``reference`` (slow, the truth), ``gather_sdpa``, ``gather_matmul``, ``masked_sdpa``,
+            ``masked_matmul``, ``triton`` (a fused kernel for GPUs), or ``auto`` to choose by device, type and the share
+            of the map that is routed; see :mod:`biformer_lit.ops.auto`.
 
     Returns:
         Attended values (N, H, W, C).

@@ -1,11 +1,13 @@
 """Which backend ``auto`` means: a table by device and type that ``scripts/bench_attention.py --retune true`` remakes.
 
 Dense attention under a mask computes 1 / share times the products that routing needs, but in one large call without a
-gather; so above some share of the map, ``dense_share``, it is the faster. Below, ``gather`` names the way to gather.
+gather; so above some share of the map, ``dense_share``, it is the faster, in the way that ``dense`` names. Below,
+``gather`` names the way to gather.
 The rows of CPUs were measured (docs/benchmarks.md); those of GPUs were not, and name what is known to work.
 """
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,13 @@ import torch
 
 from biformer_lit.ops.regions import RegionGrid
 
-# Beyond so many keys a query the scores that gather_matmul writes out outweigh what it saves; gather_sdpa holds none.
-MOST_KEYS_WRITTEN_OUT = 128
-
+# Beyond so many keys a query the scores that a backend writes out outweigh what it saves; fused attention holds none.
+# Gathering pays for the copies of its keys besides.
+MOST_KEYS_WRITTEN_OUT = {"gather_matmul": 128, "masked_matmul": 256}
 
 FILE = Path(__file__).with_suffix(".json")
 TABLE: dict[str, Any] = json.loads(FILE.read_text())
-"""``TABLE[device type][dtype]`` with ``gather`` and ``dense_share``; read once, at import, as compilers want it."""
+"""``TABLE[device type][dtype]`` with ``gather``, ``dense`` and ``dense_share``; read at import, as compilers want it."""
 
 
 def choose_backend(grid: RegionGrid, topk: int, device: torch.device, dtype: torch.dtype) -> str:
@@ -34,8 +36,17 @@ def choose_backend(grid: RegionGrid, topk: int, device: torch.device, dtype: tor
         dtype: Type of the queries.
     """
     row = TABLE.get(device.type, TABLE["cpu"])["bfloat16" if dtype.itemsize < 4 else "float32"]
-    if topk >= row["dense_share"] * grid.count:
-        return "masked_sdpa"
-    if row["gather"] == "gather_matmul" and topk * grid.tokens > MOST_KEYS_WRITTEN_OUT:
-        return "gather_sdpa"
-    return str(row["gather"])
+    way = "dense" if topk >= row["dense_share"] * grid.count else "gather"
+    return within_reach(row[way], grid, topk)
+
+
+def keys_seen(backend: str, grid: RegionGrid, topk: int) -> int:
+    """Keys that a query meets in this backend: those of its routed regions, or of the map where it is dense."""
+    return grid.height * grid.width if backend.startswith("masked") else topk * grid.tokens
+
+
+def within_reach(backend: str, grid: RegionGrid, topk: int) -> str:
+    """The backend itself, or its fused sibling where it would write too many scores out."""
+    if keys_seen(backend, grid, topk) > MOST_KEYS_WRITTEN_OUT.get(backend, math.inf):
+        return backend.replace("matmul", "sdpa")
+    return backend

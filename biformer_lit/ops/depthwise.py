@@ -50,9 +50,11 @@ class _Depthwise(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         wants_x, wants_weight, wants_bias = ctx.needs_input_grad
         around = weight.shape[-1] // 2
-        wanted = (wants_x, False, wants_bias and ctx.bias)
-        of_x, _, of_bias = _gradients(x, weight, gradient, (around, around), wanted)
-        return of_x, _weight_gradient(x, weight, gradient) if wants_weight else None, of_bias
+        of_x = _gradients(x, weight, gradient, (around, around), (True, False))[0] if wants_x else None
+        of_weight = _weight_gradient(x, weight, gradient) if wants_weight else None
+        # summed here, because oneDNN has the bias' gradient only together with the slow one of the whole weight
+        of_bias = gradient.sum((0, 2, 3)) if wants_bias and ctx.bias else None
+        return of_x, of_weight, of_bias
 
 
 def _weight_gradient(x: Tensor, weight: Tensor, gradient: Tensor) -> Tensor:
@@ -64,15 +66,16 @@ def _weight_gradient(x: Tensor, weight: Tensor, gradient: Tensor) -> Tensor:
         # the map, moved so that these columns are the whole kernel
         left = size // 2 - first
         moved = F.pad(x, (left, columns.shape[-1] - 1 - left))
-        pieces.append(_gradients(moved, columns, gradient, (size // 2, 0), (False, True, False))[1])
+        pieces.append(_gradients(moved, columns, gradient, (size // 2, 0), (False, True))[1])
     return torch.cat(pieces, dim=-1)
 
 
 def _gradients(
-    x: Tensor, weight: Tensor, gradient: Tensor, padding: tuple[int, int], wanted: tuple[bool, bool, bool]
-) -> tuple[Tensor, Tensor, Tensor]:
+    x: Tensor, weight: Tensor, gradient: Tensor, padding: tuple[int, int], wanted: tuple[bool, bool]
+) -> tuple[Tensor, Tensor]:
+    """Gradients of ``x`` and ``weight``, undefined where not wanted."""
     channels = len(weight)
-    found: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
-        gradient, x, weight, [channels], [1, 1], list(padding), [1, 1], False, [0, 0], channels, list(wanted)
+    of_x, of_weight, _ = torch.ops.aten.convolution_backward(
+        gradient, x, weight, None, [1, 1], list(padding), [1, 1], False, [0, 0], channels, [*wanted, False]
     )
-    return found
+    return of_x, of_weight

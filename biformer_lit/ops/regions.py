@@ -1,7 +1,7 @@
 """How a feature map is cut into regions, and the tensor moves between map and regions."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,8 @@ class RegionGrid:
         region_width: Columns of tokens of one region.
         masked: Whether overhanging (padded) tokens are masked out of every softmax. The released code leaves
             them in; our default takes them out.
+        most: No more (rows, columns) of regions than these exist, where that is known. It changes no number: a
+            compiler whose map has any size takes the counts for plain numbers then, and only the regions' size varies.
     """
 
     height: int
@@ -28,6 +30,7 @@ class RegionGrid:
     region_height: int
     region_width: int
     masked: bool = True
+    most: tuple[int | None, int | None] = field(default=(None, None), compare=False, repr=False)
 
     @classmethod
     def from_regions(
@@ -62,17 +65,18 @@ class RegionGrid:
             (height + rounding * (regions[0] - 1)) // regions[0],
             (width + rounding * (regions[1] - 1)) // regions[1],
             masked,
+            (2 * regions[0] - 1, 2 * regions[1] - 1) if floor else regions,
         )
 
     @property
     def rows(self) -> int:
         """Regions along the height."""
-        return -(-self.height // self.region_height)
+        return _count(self.height, self.region_height, self.most[0])
 
     @property
     def columns(self) -> int:
         """Regions along the width."""
-        return -(-self.width // self.region_width)
+        return _count(self.width, self.region_width, self.most[1])
 
     @property
     def count(self) -> int:
@@ -100,7 +104,8 @@ class RegionGrid:
     def padded(self) -> "RegionGrid":
         """The grid of the map after :func:`pad`, which divides."""
         bottom, right = self.padding
-        return RegionGrid(self.height + bottom, self.width + right, self.region_height, self.region_width, self.masked)
+        height, width = self.height + bottom, self.width + right
+        return RegionGrid(height, width, self.region_height, self.region_width, self.masked, self.most)
 
     def region_of_token(self, device: torch.device) -> Tensor:
         """Number of the region of every token of the map in raster order, shape (height * width,)."""
@@ -114,6 +119,20 @@ class RegionGrid:
             return None
         real = torch.ones(1, self.height, self.width, 1, dtype=torch.bool, device=device)
         return partition(real, self)[0, :, :, 0]
+
+
+def _count(size: int, side: int, most: int | None) -> int:
+    """Regions of this side along a size; see :class:`RegionGrid` for ``most``."""
+    if most is None:
+        return (size + side - 1) // side
+    while (most - 1) * side >= size:
+        most -= 1
+    return most
+
+
+def at_most(side: int, size: int) -> int:
+    """The smaller one; by a branch, so that a side stays a plain number where a compiler's map has any size."""
+    return side if side < size else size
 
 
 def pad(x: Tensor, grid: RegionGrid) -> Tensor:
@@ -137,7 +156,12 @@ def merge(x: Tensor, grid: RegionGrid) -> Tensor:
     n, _, _, c = x.shape
     x = x.view(n, grid.rows, grid.columns, grid.region_height, grid.region_width, c).transpose(2, 3)
     x = x.reshape(n, grid.rows * grid.region_height, grid.columns * grid.region_width, c)
-    return x[:, : grid.height, : grid.width]
+    return settle(x[:, : grid.height, : grid.width])
+
+
+def settle(x: Tensor) -> Tensor:
+    """A cropped tensor as it is; laid out anew for compilers, which would ask of each size whether it was cropped."""
+    return x.clone(memory_format=torch.contiguous_format) if torch.compiler.is_compiling() else x
 
 
 def optimal_regions(height: int, width: int, topk: int) -> tuple[int, int]:

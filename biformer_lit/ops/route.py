@@ -1,13 +1,14 @@
 """Region-to-region routing: which k regions each region reads."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from biformer_lit.ops.regions import RegionGrid
+from biformer_lit.ops.regions import RegionGrid, partition
 
 Routing: TypeAlias = Literal["topk", "random", "random_fixed", "local"]
 RoutingPool: TypeAlias = Literal["mean", "max"]
@@ -24,6 +25,8 @@ def pool_regions(x: Tensor, grid: RegionGrid, pool: RoutingPool = "mean") -> Ten
     Returns:
         Region descriptors (N, R, C).
     """
+    if torch.compiler.is_compiling():
+        return _pool_tokens(x, grid, pool)
     # an NHWC map seen as NCHW is channels-last, for which the pooling kernel needs no copy
     x, size = x.permute(0, 3, 1, 2), (grid.region_height, grid.region_width)
     if pool == "mean":
@@ -31,6 +34,15 @@ def pool_regions(x: Tensor, grid: RegionGrid, pool: RoutingPool = "mean") -> Ten
     else:
         pooled = F.max_pool2d(x, kernel_size=size, ceil_mode=True)
     return pooled.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def _pool_tokens(x: Tensor, grid: RegionGrid, pool: RoutingPool) -> Tensor:
+    """The same for compilers, which fuse the cut into the sum; to pooling layers the size has to be a constant."""
+    valid = replace(grid, masked=True).valid_tokens(x.device)
+    tokens = partition(x, grid)
+    if pool == "max":
+        return (tokens if valid is None else tokens.masked_fill(~valid.unsqueeze(-1), float("-inf"))).max(2).values
+    return tokens.mean(2) if valid is None else tokens.sum(2) / valid.sum(1, keepdim=True)
 
 
 def affinities(

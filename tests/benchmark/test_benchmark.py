@@ -184,6 +184,7 @@ def test_retuning_writes_the_rows_of_this_device(tmp_path, monkeypatch, capsys):
     assert written["cuda"] == TABLE["cuda"]
     assert set(written["cpu"]) == {"float32", "bfloat16"}
     for row in written["cpu"].values():
-        assert row["gather"] in retune.GATHERS
+        assert row["gather"] in retune.WAYS["gather"]
+        assert row["dense"] in retune.WAYS["dense"]
         assert 0 < row["dense_share"] <= 1
     assert "dense_share" in capsys.readouterr().out
