@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning.pytorch import Callback
+from torch._dynamo.utils import counters
 
 
 class Recorder(Callback):
@@ -31,4 +32,5 @@ class Recorder(Callback):
         report = {"rows": self.rows, "draws": self.draws, "evaluated": self.evaluated, "weights": weights}
         report["accuracy"] = float(trainer.callback_metrics["val/acc1"])
         report["dtype"] = str(next(pl_module.net.parameters()).dtype)
+        report["graphs"], report["breaks"] = counters["stats"]["unique_graphs"], len(counters["graph_break"])
         Path(f"rank{trainer.global_rank}.json").write_text(json.dumps(report))

@@ -238,41 +238,6 @@ def test_all_combinations_of_routing_train(routing, pool, heads, gradient, paddi
         assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {},
-        {"routing": "random", "routing_heads": "per_head"},
-        {"routing": "random_fixed", "routing_gradient": True},
-        {"routing": "local", "routing_pool": "max"},
-        {"routing_heads": "per_head", "routing_gradient": True, "topk": "all"},
-        {"regions": "auto"},
-        {"padding": "released"},
-        {"attention": "full"},
-        {"attention": "window"},
-        {"attention": "stripes", "stripe_width": 3},
-        {"attention": "dilated", "dilation": 3},
-        {"attention": "deformable", "deform_stride": 3, "deform_groups": 2},
-    ],
-    ids=str,
-)
-def test_compiled_is_eager(settings):
-    """Whole graphs, with the backward, on a map that nothing divides."""
-    torch.manual_seed(0)
-    net = replace(ROUTED, **settings).build(3).train()
-    x = torch.randn(2, 3, 53, 70)
-    results = []
-    for function in (net, torch.compile(net, fullgraph=True, backend="aot_eager")):
-        torch.manual_seed(5)
-        net.zero_grad()
-        out = function(x)
-        out.square().sum().backward()
-        results.append([out.detach(), *(p.grad.clone() for p in net.parameters())])
-    for a, b in zip(*results, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
-    torch.compiler.reset()
-
-
 def test_the_router_learns_only_where_it_is_asked_to():
     """With two regions read, weighing them moves the gradient of the queries; with one there is nothing to weigh."""
     gradients = {}

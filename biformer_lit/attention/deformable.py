@@ -72,7 +72,7 @@ class DeformableAttention(Attention):
         n, height, width, _ = q.shape
         offsets = self.offsets(self._by_group(q)).permute(0, 2, 3, 1)
         rows, columns = offsets.shape[1:3]
-        spacing = offsets.new_tensor([height / rows, width / columns])
+        spacing = _pair(height / rows, width / columns, offsets)
         row = (torch.arange(rows, device=q.device, dtype=offsets.dtype) + 0.5) * (height / rows) - 0.5
         column = (torch.arange(columns, device=q.device, dtype=offsets.dtype) + 0.5) * (width / columns) - 0.5
         start = torch.stack(torch.meshgrid(row, column, indexing="ij"), dim=-1)
@@ -83,7 +83,7 @@ class DeformableAttention(Attention):
         """Attended values (N, H, W, C); see :meth:`Attention.attend`."""
         n, height, width, channels = q.shape
         points = self.points(q)
-        size = points.new_tensor([height, width])
+        size = _pair(height, width, points)
         place = ((points + 0.5) * 2 / size - 1).flip(-1).flatten(0, 1)  # (x, y), -1 and 1 at the borders
 
         def read(x: Tensor) -> Tensor:
@@ -113,3 +113,8 @@ class DeformableAttention(Attention):
             f"deform_stride={self.deform_stride}, deform_groups={self.deform_groups}, "
             f"deform_range={self.deform_range}, heads={self.heads}"
         )
+
+
+def _pair(row: float, column: float, like: Tensor) -> Tensor:
+    """Two numbers as a tensor; not by ``new_tensor``, for which the compiler of torch 2.11 makes them constants."""
+    return torch.stack((like.new_full((), row), like.new_full((), column)))

@@ -6,6 +6,7 @@ from torch import Tensor
 from biformer_lit.attention.base import Attention, AttentionCost, check_least
 from biformer_lit.errors import ConfigError
 from biformer_lit.ops import RegionGrid, attend_groups, merge, partition
+from biformer_lit.ops.regions import at_most
 
 
 class StripesAttention(Attention):
@@ -34,8 +35,8 @@ class StripesAttention(Attention):
         """Heads and stripes of the two directions, horizontal first, on a map of this size."""
         across = self.heads // 2
         return (
-            (across, RegionGrid(height, width, min(self.stripe_width, height), width)),
-            (self.heads - across, RegionGrid(height, width, height, min(self.stripe_width, width))),
+            (across, RegionGrid(height, width, at_most(self.stripe_width, height), width, most=(None, 1))),
+            (self.heads - across, RegionGrid(height, width, height, at_most(self.stripe_width, width), most=(1, None))),
         )
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:

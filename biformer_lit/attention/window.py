@@ -5,7 +5,7 @@ from torch import Tensor
 
 from biformer_lit.attention.base import Attention, AttentionCost, check_least
 from biformer_lit.ops import RegionGrid, attend_groups, merge, partition
-from biformer_lit.ops.regions import pad
+from biformer_lit.ops.regions import at_most, pad
 
 
 class WindowAttention(Attention):
@@ -35,7 +35,7 @@ class WindowAttention(Attention):
 
     def grid(self, height: int, width: int) -> RegionGrid:
         """The windows of a map of this size before they are shifted."""
-        return RegionGrid(height, width, min(self.window, height), min(self.window, width))
+        return RegionGrid(height, width, at_most(self.window, height), at_most(self.window, width))
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attended values (N, H, W, C); see :meth:`Attention.attend`."""

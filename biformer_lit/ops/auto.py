@@ -21,7 +21,7 @@ MOST_KEYS_WRITTEN_OUT = {"gather_matmul": 128, "masked_matmul": 256}
 
 FILE = Path(__file__).with_suffix(".json")
 TABLE: dict[str, Any] = json.loads(FILE.read_text())
-"""``TABLE[device type][dtype]`` with ``gather``, ``dense`` and ``dense_share``; read at import, as compilers want it."""
+"""``TABLE[device type][dtype]`` with ``gather``, ``dense`` and ``dense_share``; read at import, for compilers."""
 
 
 def choose_backend(grid: RegionGrid, topk: int, device: torch.device, dtype: torch.dtype) -> str:

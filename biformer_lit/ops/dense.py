@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from biformer_lit.ops.regions import RegionGrid, pad, settle
+from biformer_lit.ops.regions import RegionGrid, pad
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def region_mask(index: Tensor, grid: RegionGrid, bias: Tensor) -> Tensor:
     table = table.view(n, rows, 1, columns, 1, rows, 1, columns, 1)
     table = table.expand(n, rows, height, columns, width, rows, height, columns, width)
     table = table.reshape(n, rows * height, columns * width, rows * height, columns * width)
-    table = settle(table[:, : grid.height, : grid.width, : grid.height, : grid.width])
+    table = table[:, : grid.height, : grid.width, : grid.height, : grid.width]
     return table.reshape(n, 1, grid.height * grid.width, grid.height * grid.width)
 
 

@@ -1,6 +1,7 @@
 """How a feature map is cut into regions, and the tensor moves between map and regions."""
 
 import math
+import operator
 from dataclasses import dataclass, field
 
 import torch
@@ -132,7 +133,7 @@ def _count(size: int, side: int, most: int | None) -> int:
 
 def at_most(side: int, size: int) -> int:
     """The smaller one; by a branch, so that a side stays a plain number where a compiler's map has any size."""
-    return side if side < size else size
+    return side if side < size else size  # noqa: FURB136
 
 
 def pad(x: Tensor, grid: RegionGrid) -> Tensor:
@@ -156,12 +157,7 @@ def merge(x: Tensor, grid: RegionGrid) -> Tensor:
     n, _, _, c = x.shape
     x = x.view(n, grid.rows, grid.columns, grid.region_height, grid.region_width, c).transpose(2, 3)
     x = x.reshape(n, grid.rows * grid.region_height, grid.columns * grid.region_width, c)
-    return settle(x[:, : grid.height, : grid.width])
-
-
-def settle(x: Tensor) -> Tensor:
-    """A cropped tensor as it is; laid out anew for compilers, which would ask of each size whether it was cropped."""
-    return x.clone(memory_format=torch.contiguous_format) if torch.compiler.is_compiling() else x
+    return x[:, : grid.height, : grid.width]
 
 
 def optimal_regions(height: int, width: int, topk: int) -> tuple[int, int]:
@@ -179,6 +175,8 @@ def optimal_regions(height: int, width: int, topk: int) -> tuple[int, int]:
     Returns:
         Regions per side, (rows, columns), at least 1 and at most one per token.
     """
+    # a search over whole numbers: a compiler whose map has any size has to take this one for a constant
+    height, width = operator.index(height), operator.index(width)
     tokens = height * width
     side = math.sqrt(tokens) / (topk / 2 * tokens**2) ** (1 / 6)  # of a region, in tokens
     most = min(height, width, math.ceil(2 * side))

@@ -4,8 +4,9 @@ import inspect
 import logging
 from abc import ABC, abstractmethod
 from dataclasses import asdict, is_dataclass
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 
+import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import nn
@@ -18,11 +19,28 @@ from biformer_lit.tasks.optim import Optimization
 
 logger = logging.getLogger(__name__)
 Group = TypeVar("Group")
+Compilation: TypeAlias = bool | Literal["dynamic"] | dict[str, Any]
 
 
 def as_group(kind: type[Group], value: Group | dict[str, Any]) -> Group:
     """A group of settings from itself, or from the plain dict that a checkpoint holds of it."""
     return kind(**value) if isinstance(value, dict) else value
+
+
+def _compile_options(setting: Compilation) -> dict[str, Any] | None:
+    """What ``torch.compile`` is called with, None where nothing is compiled.
+
+    Raises:
+        ConfigError: If it would not take that.
+    """
+    if isinstance(setting, bool) or setting == "dynamic":
+        return {"fullgraph": True, "dynamic": True if setting == "dynamic" else None} if setting else None
+    known = [name for name in inspect.signature(torch.compile).parameters if name != "model"]
+    if not isinstance(setting, dict):
+        raise ConfigError(f"compile={setting!r} is unknown; use true, dynamic, false, or arguments of torch.compile")
+    if unknown := [name for name in setting if name not in known]:
+        raise ConfigError(f"compile: torch.compile has no {unknown[0]!r}; it takes {', '.join(known)}")
+    return setting or None
 
 
 class BiFormerTask(LightningModule, ABC):
@@ -42,7 +60,8 @@ class BiFormerTask(LightningModule, ABC):
             figures belong to: raw in released checkpoints, ema in ours.
         optim: The optimiser and its schedule.
         compile: Compile the network, in place (checkpoint keys stay as they are). True compiles the whole
-            graph and fails where it cannot; a dict goes to ``torch.compile``.
+            graph for the sizes it meets, and fails where it cannot; ``dynamic`` makes graphs for many image sizes
+            from the first on; a dict goes to ``torch.compile``.
         grad_checkpointing: Recompute each block in the backward pass instead of keeping its activations.
 
     Raises:
@@ -60,7 +79,7 @@ class BiFormerTask(LightningModule, ABC):
         weights: str | None = None,
         weights_copy: Literal["raw", "ema"] | None = None,
         optim: Optimization = Optimization(),  # noqa: B008 (frozen)
-        compile: bool | dict[str, Any] = False,  # noqa: A002 (the name users know from torch)
+        compile: Compilation = False,  # noqa: A002 (the name users know from torch)
         grad_checkpointing: bool = False,
     ) -> None:
         super().__init__()
@@ -71,7 +90,7 @@ class BiFormerTask(LightningModule, ABC):
         self.weights = weights
         self.weights_copy = weights_copy
         self.optim = as_group(Optimization, optim)
-        self.compile_options: bool | dict[str, Any] = compile
+        self.compile_options = _compile_options(compile)
         self.grad_checkpointing = grad_checkpointing
         self.class_names: list[str] = []
 
@@ -111,9 +130,8 @@ class BiFormerTask(LightningModule, ABC):
             load_weights(self.net, self.weights, copy=self.weights_copy)
         if self.grad_checkpointing:
             self.net.set_grad_checkpointing()  # type: ignore[operator]
-        if self.compile_options:
-            options = {"fullgraph": True} if self.compile_options is True else self.compile_options
-            self.net.compile(**options)
+        if self.compile_options is not None:
+            self.net.compile(**self.compile_options)
 
     def _take_classes_from_data(self) -> None:
         data = getattr(self._trainer, "datamodule", None) if self._trainer is not None else None

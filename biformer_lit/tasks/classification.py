@@ -1,7 +1,7 @@
 """Image classification."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch.nn.functional as F
 from timm.data import Mixup
@@ -11,7 +11,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from biformer_lit.backbone import Backbone
 from biformer_lit.errors import ConfigError
-from biformer_lit.tasks.base import BiFormerTask, as_group
+from biformer_lit.tasks.base import BiFormerTask, Compilation, as_group
 from biformer_lit.tasks.optim import Optimization
 
 
@@ -83,7 +83,7 @@ class ClassificationTask(BiFormerTask):
         optim: Optimization = Optimization(),  # noqa: B008 (frozen)
         mixing: Mixing = Mixing(),
         label_smoothing: float = 0.1,
-        compile: bool | dict[str, Any] = False,  # noqa: A002 (the name users know from torch)
+        compile: Compilation = False,  # noqa: A002 (the name users know from torch)
         grad_checkpointing: bool = False,
     ) -> None:
         super().__init__(
