@@ -1,6 +1,14 @@
 """``python -m biformer_lit``."""
 
-from biformer_lit.cli import run
+from biformer_lit import cli
+from biformer_lit.parent import die_with_parent
+
+
+def run() -> None:
+    """Entry point of the command line."""
+    die_with_parent()
+    cli.run()
+
 
 if __name__ == "__main__":
     run()

@@ -1,4 +1,4 @@
-"""What watches a run: averaged weights, pictures, routing, speed, predictions."""
+"""What watches a run: averaged weights, pictures, routing, speed, predictions, reports."""
 
 from biformer_lit.callbacks.confusion import ConfusionMatrix
 from biformer_lit.callbacks.ema import EMA
@@ -6,5 +6,15 @@ from biformer_lit.callbacks.images import InputImages
 from biformer_lit.callbacks.predictions import PredictionWriter
 from biformer_lit.callbacks.routing import RoutingMaps
 from biformer_lit.callbacks.throughput import Throughput
+from biformer_lit.callbacks.trial import DivergenceError, TrialReport
 
-__all__ = ["EMA", "ConfusionMatrix", "InputImages", "PredictionWriter", "RoutingMaps", "Throughput"]
+__all__ = [
+    "EMA",
+    "ConfusionMatrix",
+    "DivergenceError",
+    "InputImages",
+    "PredictionWriter",
+    "RoutingMaps",
+    "Throughput",
+    "TrialReport",
+]

@@ -1,0 +1,102 @@
+"""What a run has written of itself, over all its sessions: one JSON object a line, and what follows from them."""
+
+import json
+import os
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal, TypeAlias
+
+Line: TypeAlias = dict[str, Any]
+Mode: TypeAlias = Literal["max", "min"]
+
+
+def append_line(path: Path, line: Line) -> None:
+    """Add a line to a file so that it is there even if the machine stops now."""
+    with path.open("ab+") as file:
+        start = b""
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            start = b"" if file.read(1) == b"\n" else b"\n"  # a session that was killed left half a line
+        file.write(start + json.dumps(line).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_lines(path: Path) -> list[Line]:
+    """All whole lines of a file, none if there is no file; half a line, left by a kill, is passed over."""
+    if not path.exists():
+        return []
+    lines = []
+    for text in path.read_bytes().splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue
+        if isinstance(line, dict):
+            lines.append(line)
+    return lines
+
+
+def write_json(path: Path, contents: dict[str, Any]) -> None:
+    """Write a file in one step: it is there as a whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            json.dump(contents, file, indent=2)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def standing_epochs(lines: list[Line]) -> list[Line]:
+    """One line for each epoch, in order.
+
+    A resumed run goes on after its last checkpoint: a line takes back those of the same epoch and of later ones that
+    an earlier session had written.
+    """
+    epochs: list[Line] = []
+    for line in lines:
+        while epochs and epochs[-1]["epoch"] >= line["epoch"]:
+            epochs.pop()
+        epochs.append(line)
+    return epochs
+
+
+def wall_seconds(lines: list[Line]) -> dict[int, float]:
+    """Seconds that each session lasted, up to its last line; what was taken back counts, for it was computed."""
+    seconds: dict[int, float] = {}
+    for line in lines:
+        seconds[line["session"]] = max(seconds.get(line["session"], 0.0), line["wall_seconds"])
+    return seconds
+
+
+def summarize(epochs: list[Line], metric: str, mode: Mode, epoch: Literal["best", "last"]) -> dict[str, Any] | None:
+    """The objective and the metrics of the best and the last epoch, among those that have the objective.
+
+    Args:
+        epochs: One line an epoch, in order.
+        metric: The objective.
+        mode: Whether more or less of it is better; the first of equally good epochs is the best.
+        epoch: Which epoch's value is the objective's.
+
+    Returns:
+        A part of ``result.json``, or None if no epoch has the objective.
+    """
+    measured = [line for line in epochs if metric in line["metrics"]]
+    if not measured:
+        return None
+    sign = 1 if mode == "max" else -1
+    chosen = {"best": max(measured, key=lambda line: sign * line["metrics"][metric]), "last": measured[-1]}
+    speeds = [line["metrics"].get("train/images_per_second") for line in epochs]
+    speeds = [speed for speed in speeds if speed is not None]
+    return {
+        "epochs": epochs[-1]["epoch"],
+        "objective": {"metric": metric, "mode": mode, "epoch": epoch, "value": chosen[epoch]["metrics"][metric]},
+        "metrics": {name: line["metrics"] for name, line in chosen.items()},
+        "best_epoch": chosen["best"]["epoch"],
+        "last_epoch": chosen["last"]["epoch"],
+        "images_per_second": median(speeds) if speeds else None,
+    }
