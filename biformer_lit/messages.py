@@ -12,7 +12,7 @@ _UNKNOWN = re.compile(
 )
 _MOST = 500
 # our own commands, which the parser of the training commands does not know
-COMMANDS = ("profile", "complexity", "convert", "visualize")
+COMMANDS = ("profile", "complexity", "convert", "visualize", "sweep")
 # What a message is about, and what to say instead or besides; the first that fits counts.
 _BETTER = {
     "unrecognized arguments": "{text}; --help lists the arguments",
@@ -71,6 +71,9 @@ def _hint(text: str) -> str:
     for part, better in _BETTER.items():
         if part in text:
             choices = ", ".join(map(repr, ("predict", *COMMANDS)))
+            hint = better.partition("{text}")[2]
+            if hint and text.endswith(hint):  # a message that is part of another one had its hint already
+                return text
             return better.format(text=text.replace("'predict')", f"{choices})"))
     return text
 

@@ -30,7 +30,9 @@ LOG_LINES = ("Seed set to", "GPU available", "TPU available", "💡 Tip", "`Trai
 
 COMMAND_LINES = [
     pytest.param(
-        "", r"no command .*use fit, validate, test, predict, profile, complexity, convert or visualize", id="no-command"
+        "",
+        r"no command .*use fit, validate, test, predict, profile, complexity, convert, visualize or sweep",
+        id="no-command",
     ),
     pytest.param("fitt $tiny", r"subcommand.*'fitt' .*choose from 'fit', .*'convert'", id="wrong-command"),
     pytest.param("fit", r"nothing to train was given: add --config FILE", id="no-config"),
@@ -126,6 +128,12 @@ RANGES = [
     pytest.param("fit $tiny --model.optim.warmup_epochs -1", r"optim\.warmup_epochs=.* at least 0", id="warmup"),
     pytest.param("fit $tiny --model.mixing.mixup -1", r"mixing\.mixup=-1\.0 must be at least 0", id="mixup"),
     pytest.param("fit $tiny --model.mixing.prob 2", r"mixing\.prob=2\.0 must be between 0 and 1", id="mixing-prob"),
+    pytest.param("fit $tiny --model.compile dynamc", r"compile: 'dynamc' .*dynamic", id="compile"),
+    pytest.param(
+        "fit $tiny --model.compile '{\"dynamik\": true}'",
+        r"torch\.compile has no 'dynamik'; it takes",
+        id="compile-argument",
+    ),
     pytest.param("fit $tiny --model.label_smoothing 1", r"label_smoothing=1\.0 must be .*below 1", id="smoothing"),
     pytest.param("fit $tiny --model.num_classes 0", r"num_classes=0 must be at least 1, or null", id="no-classes"),
     pytest.param(
@@ -702,6 +710,65 @@ VISUALIZE = [
     pytest.param(f"{SEE} extra", r"unrecognized arguments: extra; --help", id="visualize-extra"),
 ]
 
+STUDIES = [
+    pytest.param("sweep", r"arguments are required: command; give it", id="sweep-without-command"),
+    pytest.param("sweep walk", r"invalid choice: 'walk' .*choose from .*run", id="sweep-wrong-command"),
+    pytest.param("sweep run", r"arguments are required: study; give it", id="sweep-without-study"),
+    pytest.param("sweep run nope.yaml", r"nope\.yaml: No such file or directory; give the path", id="sweep-no-file"),
+    pytest.param("sweep run $files/malformed.yaml", r"malformed\.yaml: line 2: not YAML", id="sweep-malformed"),
+    pytest.param("sweep run $files/study_key.yaml", r"study_key\.yaml: .*plann.*did you mean plan", id="sweep-key"),
+    pytest.param("sweep run $files/study_cell.yaml", r"cell .*topk=99.* regions", id="sweep-cell-that-cannot-be"),
+    pytest.param(
+        "sweep run $files/study_setting.yaml",
+        r"cell topk=1 .*backbone\.topkk.*--help lists",
+        id="sweep-unknown-setting",
+    ),
+    pytest.param(
+        "sweep run $files/topk.yaml --workers 0", r"workers: 0 is not a whole number above 0", id="sweep-workers"
+    ),
+    pytest.param(
+        "sweep run $files/topk.yaml --frobnicate", r"unrecognized argument: --frobnicate", id="sweep-argument"
+    ),
+    pytest.param("sweep run $files/topk.yaml --data.seed", r"--data\.seed needs a value; give it", id="sweep-no-value"),
+    pytest.param(
+        "sweep run $files/topk.yaml --model.backbone.topk 2",
+        r"factors\.topk varies model\.backbone\.topk",
+        id="sweep-varied",
+    ),
+    pytest.param(
+        "sweep run $files/topk.yaml --devices 0,1,2 --devices-per-trial 2",
+        r"3 devices do not divide",
+        id="sweep-devices",
+    ),
+    pytest.param(
+        "sweep run $files/topk.yaml --devices 0,0",
+        r"--devices 0,0: names a device twice; remove one",
+        id="sweep-twice",
+    ),
+    pytest.param(
+        "sweep run $files/topk.yaml --devices 0 --workers 2",
+        r"make 1 places of 1; give more devices",
+        id="sweep-places",
+    ),
+    pytest.param(
+        "sweep run $files/topk.yaml --storage nope://x",
+        r"storage=nope://x: cannot be opened .*check",
+        id="sweep-storage",
+    ),
+    pytest.param(
+        "sweep run $files/topk.yaml --storage grpc://x",
+        r"grpc://x: is not grpc://HOST:PORT; give both",
+        id="sweep-proxy",
+    ),
+    pytest.param("sweep status $files", r"holds no study that was run; give its folder", id="sweep-status-of-nothing"),
+    pytest.param(
+        "sweep export $files/topk.yaml", r"holds no study that was run; give its", id="sweep-export-of-nothing"
+    ),
+    pytest.param(
+        "sweep status x --workers 2", r"unrecognized arguments: --workers 2; --help", id="sweep-status-argument"
+    ),
+]
+
 ROWS = [
     *COMMAND_LINES,
     *CONFIG_FILES,
@@ -716,6 +783,7 @@ ROWS = [
     *TOOLS,
     *COSTS,
     *VISUALIZE,
+    *STUDIES,
 ]
 
 # One that the parser sees, one that a constructor sees, and one from the middle of a run, in a data worker.
@@ -747,6 +815,10 @@ def files(root, tmp_path_factory):
         "list.yaml": "- a\n- b\n",
         "empty.yaml": "",
         "note.txt": "hello world\n",
+        "topk.yaml": _study("[1, 2]"),
+        "study_key.yaml": _study("[1, 2]") + "plann: 1\n",
+        "study_cell.yaml": _study("[1, 99]"),
+        "study_setting.yaml": _study("[1, 2]").replace("topk\n", "topkk\n"),
         "complexity.csv": "mine\n",
         "text.safetensors": "hello world\n",
     }.items():
@@ -823,6 +895,11 @@ def _make_data(folder):
         path = folder / f"folders/train/{names[row]}/{row:02}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(_picture(row)["bytes"] if row else b"")
+
+
+def _study(values):
+    factor = f"  topk:\n    key: model.backbone.topk\n    values: {values}\n"
+    return f"question: Which?\nbase: digits\nplan: factorial\nfactors:\n{factor}"
 
 
 def command_line(text, root, files):

@@ -27,7 +27,9 @@ SHORT = {
     "complexity": ["--sizes", "[224,448]"],
     "convert": [],
     "visualize": [],
+    "sweep": [],
 }
+SHORT_STUDY = ["--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "1"]
 QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu", "--data.num_workers", "0"]
 
 
@@ -44,7 +46,7 @@ def commands(root):
 def place(root, tmp_path_factory):
     """A folder with what the README takes for granted: the checkout's files, images, a released checkpoint."""
     folder = tmp_path_factory.mktemp("readme")
-    for name in ("scripts", "biformer_lit", "lightning_cli.yaml", "pyproject.toml", "README.md", "LICENSE"):
+    for name in ("scripts", "biformer_lit", "sweeps", "lightning_cli.yaml", "pyproject.toml", "README.md", "LICENSE"):
         (folder / name).symlink_to(root / name)
     noise = np.random.default_rng(0)
     images = folder / "path/to/folder"
@@ -92,13 +94,18 @@ def test_the_training_commands_in_order(root, place, monkeypatch, capsys):
             assert done.value.code == 0
             continue
         more = SHORT[command[0]] + (QUIET if command[0] in ("fit", "test", "predict") else [])
+        if command[:2] == ["sweep", "run"]:
+            more = SHORT_STUDY
         if "--ckpt_path" in command and command[0] == "fit":  # goes on after the epochs the test has trained
             more = [*more[:1], "3", *more[2:]]
         main([*command, *more])
     assert (place / "biformer_tiny.safetensors").is_file()
     assert list(place.glob("runs/cifar10/version_*/predictions.csv"))
     assert (place / "routing/contact_sheet.png").is_file()
-    assert "13,142,760" in capsys.readouterr().out
+    assert (place / "runs/sweeps/topk_digits/results.csv").is_file()
+    said = capsys.readouterr().out
+    assert "13,142,760" in said
+    assert "8 of 8 complete" in said
 
 
 def test_tensorboard_reads_the_runs(place):

@@ -2,7 +2,9 @@
 
 from biformer_lit.profiling.command import cost_table, profile
 from biformer_lit.profiling.complexity import CELLS, complexity
+from biformer_lit.profiling.config import measure_config
 from biformer_lit.profiling.costs import Cost, count_costs, total_cost
+from biformer_lit.profiling.duration import estimate_seconds
 from biformer_lit.profiling.memory import activation_memory, saved_bytes
 from biformer_lit.profiling.scaling import CellCost, exponent, scaling
 from biformer_lit.profiling.speed import Speed, measure_speed
@@ -16,7 +18,9 @@ __all__ = [
     "complexity",
     "cost_table",
     "count_costs",
+    "estimate_seconds",
     "exponent",
+    "measure_config",
     "measure_speed",
     "profile",
     "saved_bytes",

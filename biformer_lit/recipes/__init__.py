@@ -27,7 +27,7 @@ def find_config(name: str) -> str:
         ConfigError: If there is neither.
     """
     known = recipes()
-    if not Path(name).exists() and name in known:
+    if not Path(name).is_file() and name in known:  # a folder of that name is nobody's config
         return str(known[name])
     if not Path(name).is_file():
         raise ConfigError(

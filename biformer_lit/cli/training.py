@@ -1,38 +1,30 @@
-"""The command line: LightningCLI for training and evaluation, and two commands of our own."""
+"""``fit``, ``validate``, ``test`` and ``predict``: LightningCLI over our tasks and data modules."""
 
 import contextlib
 import io
 import sys
-import traceback
 import warnings
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
-import torch
-import yaml
-from jsonargparse import ArgumentParser, auto_cli
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 import biformer_lit
-from biformer_lit.backbone.weights import convert_checkpoint, read_checkpoint
+from biformer_lit.backbone.weights import read_checkpoint
 from biformer_lit.callbacks import ConfusionMatrix, InputImages, PredictionWriter, RoutingMaps, Throughput
 from biformer_lit.callbacks.tensorboard import tensorboard_writers
 from biformer_lit.data import HFDataModule
 from biformer_lit.errors import BiFormerLitError, CheckpointError, ConfigError
 from biformer_lit.messages import one_line
-from biformer_lit.profiling import complexity, profile
-from biformer_lit.recipes import check_config, find_config
 from biformer_lit.report import print_results
-from biformer_lit.routing.visualize import visualize
 from biformer_lit.tasks import BiFormerTask
 from biformer_lit.tasks.checkpoint import check_is_task
 
 
-def _fail(message: str) -> NoReturn:
+def fail(message: str) -> NoReturn:
+    """Leave with one line and exit status 2."""
     sys.stderr.write(f"error: {message}\n")
     raise SystemExit(2)
 
@@ -42,15 +34,11 @@ class OneLineErrors:
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the message as one line and leave."""
-        _fail(one_line(message))
+        fail(one_line(message))
 
 
 class TrainingParser(OneLineErrors, LightningArgumentParser):
     """LightningCLI's parser with errors for people."""
-
-
-class CommandParser(OneLineErrors, ArgumentParser):
-    """Parser of our own commands with errors for people."""
 
 
 class SaveConfig(SaveConfigCallback):
@@ -188,126 +176,24 @@ def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def convert(src: str, dst: str, copy: Literal["raw", "ema"] | None = None) -> None:
-    """Rewrite a checkpoint as safetensors under this package's parameter names.
-
-    Args:
-        src: A released checkpoint of either layout, one of ours, or a state dict.
-        dst: The .safetensors file to make; never overwritten.
-        copy: raw or ema, where the file holds both; by default those that the file's figures belong to.
-    """
-    print(f"{dst}: {convert_checkpoint(src, dst, copy=copy)}")
-
-
-_COMMANDS = {command.__name__: command for command in (profile, complexity, convert, visualize)}
-
 _DESCRIPTION = """BiFormer: train, evaluate, take apart.
 
 More commands have a --help of their own: "profile" prints parameters, multiply-adds, speed and memory of a model;
 "complexity" draws how the multiply-adds of several grow with the image; "convert" rewrites a checkpoint as safetensors;
-"visualize" draws on a photo what a trained network routes. --config takes files, several of them, and recipes by
-name."""
+"visualize" draws on a photo what a trained network routes; "sweep" runs ablation studies. --config takes files,
+several of them, and recipes by name."""
 
 
-def main(args: list[str] | dict[str, Any] | None = None) -> LightningCLI | None:
-    """Run a command, as ``python -m biformer_lit`` does.
-
-    Args:
-        args: The command line without the program's name, or a config as a dict, or None for ``sys.argv``.
-
-    Returns:
-        The CLI with its ``trainer``, ``model`` and ``datamodule``, or None for commands that train nothing.
-
-    Raises:
-        BiFormerLitError: On bad input that the parser cannot see.
-        SystemExit: On a bad command line, with status 2.
-    """
-    given = sys.argv[1:] if args is None else args
-    if isinstance(given, list):
-        if given and given[0] in _COMMANDS:
-            _call(_COMMANDS[given[0]], given[1:], f"biformer_lit {given[0]}")
-            return None
-        given = _with_recipes(given)
-    torch.set_float32_matmul_precision("high")
-    # recipe names were put in for it, so the list differs from sys.argv on purpose
-    warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended to run from within Python")
-    return BiFormerCLI(
-        BiFormerTask,
-        HFDataModule,
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        auto_configure_optimizers=False,
-        seed_everything_default=0,
-        save_config_callback=SaveConfig,
-        save_config_kwargs={"overwrite": True},  # a resumed run writes into its own folder
-        parser_class=TrainingParser,
-        parser_kwargs={
-            "prog": "biformer_lit",
-            "description": _DESCRIPTION,
-            "version": biformer_lit.__version__,
-        },
-        args=given,
-    )
-
-
-def run() -> None:
-    """Entry point of the command line: errors of the user's making are one line and exit status 2."""
-    with _errors_in_one_line():
-        main()
-
-
-def run_command(command: Callable[..., None]) -> None:
-    """Run a function as a script whose options are the function's arguments, with errors in one line."""
-    with _errors_in_one_line():
-        _call(command, sys.argv[1:], Path(sys.argv[0]).name)
-
-
-def _call(command: Callable[..., None], args: list[str], prog: str) -> None:
-    auto_cli(command, args=args, parser_class=CommandParser, prog=prog)
-
-
-@contextlib.contextmanager
-def _errors_in_one_line() -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        message = _users_error(error)
-        if message is None:
-            raise
-        _fail(one_line(message))
-
-
-def _users_error(error: Exception) -> str | None:
-    """What to tell the user if ``error`` is of the user's making; None for a defect, which needs its traceback."""
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}; check the path, and that it may be read or written"
-    if isinstance(error, BiFormerLitError | MisconfigurationException | FileNotFoundError | yaml.YAMLError):
-        return str(error)
-    if isinstance(error, ValueError) and _raised_in(error).startswith("lightning."):
-        return f"trainer: {error}"  # how Lightning refuses what it looks at only when the run starts
-    return None
-
-
-def _raised_in(error: Exception) -> str:
-    """Name of the module whose code raised ``error``."""
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return str(frames[-1].f_globals.get("__name__", "")) if frames else ""
-
-
-def _config_file(name: str) -> str:
-    path = find_config(name)
-    check_config(path)
-    return path
-
-
-def _with_recipes(args: list[str]) -> list[str]:
-    """Recipe names after ``--config`` replaced by their paths."""
-    result: list[str] = []
-    for i, arg in enumerate(args):
-        if i and args[i - 1] in ("--config", "-c"):
-            result.append(_config_file(arg))
-        elif arg.startswith("--config="):
-            result.append(f"--config={_config_file(arg.partition('=')[2])}")
-        else:
-            result.append(arg)
-    return result
+SETTINGS: dict[str, Any] = {
+    "model_class": BiFormerTask,
+    "datamodule_class": HFDataModule,
+    "subclass_mode_model": True,
+    "subclass_mode_data": True,
+    "auto_configure_optimizers": False,
+    "seed_everything_default": 0,
+    "save_config_callback": SaveConfig,
+    "save_config_kwargs": {"overwrite": True},  # a resumed run writes into its own folder
+    "parser_class": TrainingParser,
+    "parser_kwargs": {"prog": "biformer_lit", "description": _DESCRIPTION, "version": biformer_lit.__version__},
+}
+"""What LightningCLI is told, whichever way it is used."""

@@ -1,0 +1,102 @@
+"""The command line read without running it: the config that it means, and how long that would take."""
+
+import functools
+import logging
+from typing import Any, NoReturn
+
+import yaml
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from biformer_lit.cli.training import SETTINGS, BiFormerCLI, TrainingParser
+from biformer_lit.errors import ConfigError
+from biformer_lit.messages import one_line
+from biformer_lit.profiling import estimate_seconds
+from biformer_lit.recipes import check_config, find_config
+
+
+class Refusal(SystemExit):
+    """A parser's message. Like the exit that it stands for, it passes through the attempts at a type's alternatives."""
+
+
+class RaisingParser(TrainingParser):
+    """The same parser, whose errors can be caught."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise the message as one line."""
+        raise Refusal(one_line(message))
+
+
+class ConfigReader(BiFormerCLI):
+    """The command line's parser without what follows: only ``fit``, nothing parsed, seeded or built yet."""
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """``fit`` alone."""
+        return {"fit": LightningCLI.subcommands()["fit"]}
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse nothing."""
+        self.config = {"subcommand": None}
+
+    def _set_seed(self) -> None:
+        """Seed nothing."""
+
+    def instantiate_classes(self) -> None:
+        """Build nothing."""
+
+
+def parse_fit(args: list[str]) -> dict[str, Any]:
+    """The complete config that ``python -m biformer_lit fit ARGS`` would run, as plain values; nothing is run.
+
+    Args:
+        args: The command line after ``fit``.
+
+    Raises:
+        ConfigError: On a bad argument or config.
+    """
+    parser = _config_reader().parser
+    try:
+        config = parser.parse_args(with_recipes(["fit", *args]))
+    except Refusal as refusal:
+        raise ConfigError(str(refusal)) from None
+    complete: dict[str, Any] = yaml.safe_load(parser.dump(config, skip_unset=False))["fit"]
+    return complete
+
+
+def estimate(config: dict[str, Any]) -> float:
+    """Seconds that a complete config of ``fit`` would train here."""
+    parser = _config_reader().parser
+    build = getattr(parser, "instantiate", None) or parser.instantiate_classes  # the old name goes in jsonargparse 5
+    built = build(parser.parse_object({"subcommand": "fit", "fit": config})).fit
+    quiet = logging.getLogger("lightning.pytorch")
+    level = quiet.level
+    quiet.setLevel(logging.WARNING)
+    try:
+        return estimate_seconds(built.model, built.data, config["trainer"])
+    finally:
+        quiet.setLevel(level)
+
+
+@functools.cache
+def _config_reader() -> "ConfigReader":
+    """Kept, for it takes longer to make than to use."""
+    return ConfigReader(**{**SETTINGS, "parser_class": RaisingParser}, load_from_checkpoint_support=False)
+
+
+def _config_file(name: str) -> str:
+    path = find_config(name)
+    check_config(path)
+    return path
+
+
+def with_recipes(args: list[str]) -> list[str]:
+    """Recipe names after ``--config`` replaced by their paths."""
+    result: list[str] = []
+    for i, arg in enumerate(args):
+        if i and args[i - 1] in ("--config", "-c"):
+            result.append(_config_file(arg))
+        elif arg.startswith("--config="):
+            result.append(f"--config={_config_file(arg.partition('=')[2])}")
+        else:
+            result.append(arg)
+    return result

@@ -1,0 +1,368 @@
+"""Who trains what: the study's trials in Optuna's storage, so that each cell is trained once whoever is killed when.
+
+Each run of a cell with a seed is a *job*, named by its folder. A job has one trial for each attempt. Attempts are
+written into the storage before anybody trains, and are claimed by setting their state from WAITING to RUNNING, which a
+storage lets only one do. Two coordinators may write the same attempt at the same moment; then the one with the lower
+number counts, and whoever claims the other lets go of it. So nothing here needs a lock over several machines.
+"""
+
+import contextlib
+import fcntl
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any, Literal, TypeVar
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from biformer_lit.errors import ConfigError
+from biformer_lit.sweep.claim import Claim
+from biformer_lit.sweep.jobs import Job, Standing, standing_of, this_machine
+from biformer_lit.sweep.storage import patiently
+from biformer_lit.sweep.trial import lock_folder
+
+T = TypeVar("T")
+
+STALE = 600.0
+"""Seconds without a sign of life after which a trial of another machine is given up."""
+_UNOWNED = 60.0  # seconds that a trial in a database may run before its owner's name, or its job, is written
+
+
+class Ledger:
+    """The trials of a study.
+
+    Args:
+        storage: Where they are.
+        name: The study's name.
+        folder: The study's folder, in which the jobs' folders lie.
+        mode: Whether more (max) or less (min) of the objective is better.
+        retries: How often a job that crashed or was killed is tried again.
+        local: Whether everybody who has the storage has this very folder, as with a file in it.
+        sampler: How a search draws.
+        pruner: When a search gives up on a trial.
+        say: Gets a line of text for people.
+    """
+
+    def __init__(
+        self,
+        storage: BaseStorage,
+        name: str,
+        folder: Path,
+        *,
+        mode: Literal["max", "min"],
+        retries: int,
+        local: bool,
+        sampler: optuna.samplers.BaseSampler | None = None,
+        pruner: optuna.pruners.BasePruner | None = None,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        # before a database Optuna puts a cache, which only knows the trials that were made through it
+        storage = self.storage = optuna.storages.get_storage(storage)
+        self.folder, self.retries, self.local, self.say = folder, retries, local, say
+        folder.mkdir(parents=True, exist_ok=True)
+        found = folder.stat()  # by number, for it may be moved; a lock in another folder says nothing of ours
+        self.owner = f"{this_machine()}:{found.st_dev}:{found.st_ino}"
+        self.patience: float | None = None
+        direction = StudyDirection.MAXIMIZE if mode == "max" else StudyDirection.MINIMIZE
+
+        def create() -> optuna.Study:
+            return optuna.create_study(
+                storage=storage,
+                study_name=name,
+                direction=direction,
+                load_if_exists=True,
+                sampler=sampler,
+                pruner=pruner or optuna.pruners.NopPruner(),  # Optuna's default gives up on slow starters
+            )
+
+        try:
+            self.study = self.ask(create)
+        except DuplicatedStudyError:  # made by somebody else between looking and making
+            self.study = self.ask(create)
+        self.study_id = self.ask(lambda: storage.get_study_id_from_name(name))
+
+    def ask(self, call: Callable[[], T]) -> T:
+        """Call the storage, and wait where it does not answer."""
+        return patiently(call, self.say, self.patience)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep others on this machine out for a moment: what they would write too need not be sorted out later."""
+        with (self.folder / "lock").open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    # -- what there is -----------------------------------------------------------------------------------
+
+    def trials(self) -> list[FrozenTrial]:
+        """All trials that count, in the order of their numbers."""
+        found = self.ask(lambda: self.storage.get_all_trials(self.study_id, deepcopy=False))
+        return [trial for trial in found if "job" in trial.user_attrs and "superseded" not in trial.user_attrs]
+
+    def standings(self, keys: Iterable[str], trials: list[FrozenTrial] | None = None) -> dict[str, Standing]:
+        """How each job stands."""
+        by_job: dict[str, list[FrozenTrial]] = {}
+        for trial in self.trials() if trials is None else trials:
+            by_job.setdefault(trial.user_attrs["job"], []).append(trial)
+        return {key: standing_of(by_job.get(key, []), self.retries) for key in keys}
+
+    def attribute(self, name: str) -> Any:
+        """Something that was noted of the study, None if it was not."""
+        return self.ask(lambda: self.storage.get_study_user_attrs(self.study_id)).get(name)
+
+    def note(self, name: str, value: Any) -> None:
+        """Note something of the study."""
+        self.ask(lambda: self.storage.set_study_user_attr(self.study_id, name, value))
+
+    # -- writing attempts --------------------------------------------------------------------------------
+
+    def enqueue(self, jobs: Iterable[Job], *, again: bool = False) -> int:
+        """Write an attempt of each job that needs one.
+
+        Args:
+            jobs: In the order they are to be trained.
+            again: Also of those that have failed for good.
+
+        Returns:
+            How many were written.
+        """
+        jobs = list(jobs)
+        if not self._open(jobs, again=again):
+            return 0
+        with self._alone():
+            found = self._open(jobs, again=again)
+            for job, standing in found:
+                self._write(job, standing, again=standing.status == "failed")
+        return len(found)
+
+    def _open(self, jobs: list[Job], *, again: bool) -> list[tuple[Job, Standing]]:
+        """The jobs that need an attempt; a cell that is too large stays so, however often it is tried."""
+        standings = self.standings(job.key for job in jobs)
+        wanted = ("missing", "failed") if again else ("missing",)
+        found = [(job, standings[job.key]) for job in jobs if standings[job.key].status in wanted]
+        return [(job, s) for job, s in found if s.status == "missing" or s.reason != "constraint"]
+
+    def _write(self, job: Job, standing: Standing, *, again: bool) -> None:
+        attrs = {"job": job.key, "attempt": standing.attempts, "about": job.text(), "phase": job.phase}
+        if again:
+            attrs["again"] = True
+        trial = create_trial(state=TrialState.WAITING, system_attrs={"fixed_params": job.params}, user_attrs=attrs)
+        self.ask(lambda: self.storage.create_new_trial(self.study_id, template_trial=trial))
+
+    # -- claiming ----------------------------------------------------------------------------------------
+
+    def claim(self, distributions: Callable[[Job], Mapping[str, BaseDistribution] | None]) -> Claim | None:
+        """Take the next attempt that nobody has, None if there is none that can be had now.
+
+        Args:
+            distributions: What Optuna is to know of a job's parameters; None for a job that is not ours to train, as
+                one that others have added to the study.
+        """
+        trials = self.trials()
+        for trial in trials:
+            if trial.state != TrialState.WAITING:
+                continue
+            job = Job.read(trial.user_attrs["about"])
+            space = distributions(job)
+            if space is None:
+                continue
+            if not _counts(trial, trials):
+                self._discard(trial)
+                continue
+            lock = lock_folder(self.folder / "cells" / job.key)
+            if lock is None:  # its last owner, or somebody who has it from a machine's own memory, is still there
+                continue
+            claim = self._claim(trial, job, lock, space)
+            if claim is not None:
+                return claim
+            lock.close()
+        return None
+
+    def _claim(
+        self, trial: FrozenTrial, job: Job, lock: IO[bytes], space: Mapping[str, BaseDistribution]
+    ) -> Claim | None:
+        trial_id = self._id(trial.number)
+        if not self._take(trial_id):
+            return None
+        claim = Claim(self, trial_id, trial.number, job, lock)
+        try:
+            claim.sign()
+            trials = self.trials()
+            if not _counts(trial, trials):
+                claim.supersede()
+                return None
+            # Optuna keeps the first choices of a parameter for good; labels that were added since have no place there
+            first = {name: kind for one in reversed(trials) for name, kind in one.distributions.items()}
+            taken = optuna.Trial(self.study, trial_id)
+            for name, wanted in space.items():
+                kind = first.get(name, wanted)
+                if not isinstance(kind, CategoricalDistribution) or job.params.get(name) in kind.choices:
+                    self.ask(lambda n=name, k=kind: _suggest(taken, n, k))  # type: ignore[misc]
+        except UpdateFinishedTrialError:  # given up by others while the storage was away
+            return None
+        return claim
+
+    def draw(self, job_of: Callable[[dict[str, Any]], Job], space: Mapping[str, BaseDistribution]) -> Claim | None:
+        """Have the search draw parameters, and claim the job that they make.
+
+        Returns:
+            The claim, or None if that job exists already, is somebody's, or is refused as a config.
+        """
+        with self._alone():
+            attrs = {"owner": self.owner, "seen": time.time()}
+            begun = create_trial(state=TrialState.RUNNING, user_attrs=attrs)
+            trial_id = self.ask(lambda: self.storage.create_new_trial(self.study_id, begun))
+            try:
+                return self._draw(trial_id, job_of, space)
+            except UpdateFinishedTrialError:  # given up by others while the storage was away
+                return None
+
+    def _draw(
+        self, trial_id: int, job_of: Callable[[dict[str, Any]], Job], space: Mapping[str, BaseDistribution]
+    ) -> Claim | None:
+        trial = self.ask(lambda: optuna.Trial(self.study, trial_id))
+        for name, kind in space.items():
+            self.ask(lambda n=name, k=kind: _suggest(trial, n, k))  # type: ignore[misc]
+        # as they were stored: an answer that was lost may have had something else drawn than what was written first
+        params = self.ask(lambda: self.storage.get_trial(trial_id)).params
+        try:
+            job = job_of({name: params[name] for name in space})
+        except ConfigError as error:
+            self.say(f"a cell was drawn that cannot be: {error}")
+            self.set(trial_id, "message", str(error))
+            self.finish(trial_id, TrialState.FAIL)
+            return None
+        attrs = {"job": job.key, "attempt": 0, "about": job.text(), "phase": job.phase}
+        for name, value in reversed(attrs.items()):  # the job last: with it, the trial counts
+            self.set(trial_id, name, value)
+        frozen = self.ask(lambda: self.storage.get_trial(trial_id))
+        self._await_earlier(frozen.number)
+        lock = lock_folder(self.folder / "cells" / job.key)
+        if lock is None or not _counts(frozen, self.trials()):
+            if lock is not None:
+                lock.close()
+            self._discard(frozen)
+            return None
+        claim = Claim(self, trial_id, frozen.number, job, lock)
+        claim.sign()
+        return claim
+
+    def _await_earlier(self, number: int) -> None:
+        """Wait until others have said what they drew before us; what counts is told by the order of numbers."""
+        while True:
+            running = self.ask(lambda: self.storage.get_all_trials(self.study_id, False, (TrialState.RUNNING,)))
+            # those of this machine are dead, or they would be alone now
+            open_ = [t for t in running if t.number < number and "job" not in t.user_attrs and not self._is_ours(t)]
+            if not any(_silent(trial) < _UNOWNED for trial in open_):
+                return
+            time.sleep(0.2)
+
+    def discard(self) -> None:
+        """End the attempts that were written twice and that nobody needs."""
+        trials = self.trials()
+        for trial in trials:
+            if trial.state == TrialState.WAITING and not _counts(trial, trials):
+                self._discard(trial)
+
+    def _discard(self, trial: FrozenTrial) -> None:
+        trial_id = self._id(trial.number)
+        with contextlib.suppress(UpdateFinishedTrialError):  # somebody was quicker
+            self.set(trial_id, "superseded", True)
+            self.finish(trial_id, TrialState.FAIL)
+
+    def _take(self, trial_id: int) -> bool:
+        try:
+            return bool(self.ask(lambda: self.storage.set_trial_state_values(trial_id, TrialState.RUNNING)))
+        except UpdateFinishedTrialError:
+            return False
+
+    # -- ending ------------------------------------------------------------------------------------------
+
+    def finish(self, trial_id: int, state: TrialState, value: float | None = None) -> bool:
+        """Set a trial's last state; False if it had one already."""
+        values = None if value is None else [value]
+        try:
+            self.ask(lambda: self.storage.set_trial_state_values(trial_id, state, values))
+        except UpdateFinishedTrialError:
+            return False
+        return True
+
+    def reap(self) -> list[str]:
+        """End the trials whose owner is dead, so that their jobs get another attempt.
+
+        Returns:
+            Keys of their jobs.
+        """
+        reaped = []
+        found = self.ask(lambda: self.storage.get_all_trials(self.study_id, states=(TrialState.RUNNING,)))
+        for trial in found:
+            if self._is_alive(trial):
+                continue
+            trial_id = self._id(trial.number)
+            try:
+                self.set(trial_id, "reason", "interrupted")
+            except UpdateFinishedTrialError:
+                continue
+            if self.finish(trial_id, TrialState.FAIL) and "job" in trial.user_attrs:
+                reaped.append(trial.user_attrs["job"])
+        return reaped
+
+    def _is_alive(self, trial: FrozenTrial) -> bool:
+        if not self._is_ours(trial):
+            known = "owner" in trial.user_attrs and "job" in trial.user_attrs
+            return _silent(trial) < (STALE if known else _UNOWNED)
+        job = trial.user_attrs.get("job")  # without one, it is being drawn
+        lock = lock_folder(self.folder if job is None else self.folder / "cells" / job)
+        if lock is None:
+            return True
+        lock.close()
+        return False
+
+    def _is_ours(self, trial: FrozenTrial) -> bool:
+        """Whether a lock in our folder says whether its owner lives."""
+        return bool(trial.user_attrs.get("owner", self.owner if self.local else None) == self.owner)
+
+    def set(self, trial_id: int, name: str, value: Any) -> None:
+        """Write something down of a trial.
+
+        Raises:
+            UpdateFinishedTrialError: If the trial has ended.
+        """
+        self.ask(lambda: self.storage.set_trial_user_attr(trial_id, name, value))
+
+    def _id(self, number: int) -> int:
+        return self.ask(lambda: self.storage.get_trial_id_from_study_id_trial_number(self.study_id, number))
+
+
+def _counts(trial: FrozenTrial, trials: Iterable[FrozenTrial]) -> bool:
+    """Whether this is the attempt of its job that counts: the first that was written, of a job not done yet."""
+    for other in trials:
+        if other.user_attrs["job"] != trial.user_attrs["job"] or other.number == trial.number:
+            continue
+        if other.state in (TrialState.COMPLETE, TrialState.PRUNED):
+            return False
+        if other.user_attrs["attempt"] == trial.user_attrs["attempt"] and other.number < trial.number:
+            return False
+    return True
+
+
+def _silent(trial: FrozenTrial) -> float:
+    """Seconds since its last sign of life."""
+    start = 0.0 if trial.datetime_start is None else trial.datetime_start.timestamp()
+    return float(time.time() - trial.user_attrs.get("seen", start))
+
+
+def _suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> Any:
+    if isinstance(distribution, CategoricalDistribution):
+        return trial.suggest_categorical(name, distribution.choices)
+    if isinstance(distribution, optuna.distributions.IntDistribution):
+        return trial.suggest_int(
+            name, distribution.low, distribution.high, step=distribution.step, log=distribution.log
+        )
+    assert isinstance(distribution, optuna.distributions.FloatDistribution)  # noqa: S101 (there are no others)
+    return trial.suggest_float(name, distribution.low, distribution.high, step=distribution.step, log=distribution.log)

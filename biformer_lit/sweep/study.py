@@ -1,0 +1,166 @@
+"""A study on disk and in its storage: begun, found again, extended, and read out."""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+import yaml
+from optuna.storages import BaseStorage
+
+from biformer_lit.errors import ConfigError
+from biformer_lit.sweep.jobs import Job, Standing
+from biformer_lit.sweep.ledger import Ledger
+from biformer_lit.sweep.resolve import ResolvedCell
+from biformer_lit.sweep.spec import StudySpec, read_spec
+from biformer_lit.sweep.storage import open_storage, patiently, without_password
+
+SPEC = "study.yaml"
+# what all results of a study must have in common; --extend does not change it
+_FIXED = ("plan", "objective", "constraints")
+_FIXED_IN_SEARCH = ("factors", "space", "seeds")
+
+
+def folder_of(spec: StudySpec, folder: str | None) -> Path:
+    """The study's folder: the one that was named, or ``runs/sweeps/NAME``."""
+    return Path(folder) if folder else Path("runs", "sweeps", spec.name)
+
+
+def find_study(study: str) -> tuple[StudySpec, Path]:
+    """The study of a folder, or of the study file that it was run from.
+
+    Args:
+        study: A study's folder, its ``study.yaml``, or a study file whose folder is at the usual place.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    path = Path(study)
+    candidates = [path] if path.is_dir() else [path.parent]
+    if path.is_file():
+        candidates.append(folder_of(read_spec(path), None))
+    for folder in candidates:
+        if (folder / SPEC).is_file():
+            return read_spec(folder / SPEC), folder
+    raise ConfigError(f"{study}: holds no study that was run; give its folder, such as runs/sweeps/NAME, with {SPEC}")
+
+
+def open_ledger(spec: StudySpec, folder: Path, say: Callable[[str], None]) -> Ledger:
+    """The study's trials.
+
+    Raises:
+        ConfigError: If its storage cannot be opened.
+    """
+    storage = open_storage(spec.storage, folder)
+    local = spec.storage is None  # a database file may serve several folders
+    pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
+    if spec.plan == "search" and spec.search.prune:
+        pruner = optuna.pruners.MedianPruner(n_warmup_steps=spec.search.warmup_epochs)
+    # several places draw from one space: seeded alike they would draw alike after a restart
+    seed = spec.search.sampler_seed + patiently(lambda: _trials_so_far(storage, spec.name), say)
+    return Ledger(
+        storage,
+        spec.name,
+        folder,
+        mode=spec.objective.mode,
+        retries=spec.retries,
+        local=local,
+        sampler=optuna.samplers.TPESampler(seed=seed) if spec.plan == "search" else None,
+        pruner=pruner,
+        say=say,
+    )
+
+
+def _trials_so_far(storage: BaseStorage, name: str) -> int:
+    try:
+        return len(storage.get_all_trials(storage.get_study_id_from_name(name), deepcopy=False))
+    except KeyError:
+        return 0
+
+
+def begin(spec: StudySpec, folder: Path, ledger: Ledger, resolved: Mapping[str, ResolvedCell], *, extend: bool) -> None:
+    """Note what the study is, or see that it is still the same.
+
+    Args:
+        spec: The study.
+        folder: Its folder.
+        ledger: Its trials.
+        resolved: Its planned cells.
+        extend: Whether cells and seeds may be added to a study that was begun.
+
+    Raises:
+        ConfigError: If the study was begun with other contents; both ways out are named.
+    """
+    cells = {name: one.digest for name, one in resolved.items()}
+    contents = spec.as_dict()
+    del contents["storage"]  # it may hold a password
+    now = {"digest": spec.digest(), "spec": contents, "cells": cells}
+    _check_folder(spec, folder)
+    noted = ledger.attribute("spec")
+    if noted is not None:
+        before = json.loads(noted)
+        changed = _changes(before, now)
+        lost = [f"cell {name}" for name, digest in before["cells"].items() if cells.get(name) != digest]
+        lost += [f"seed {seed}" for seed in before["spec"]["seeds"] if seed not in spec.seeds]
+        fixed = set(changed) & {*_FIXED, *(_FIXED_IN_SEARCH if spec.plan == "search" else ())}
+        if changed and (lost or fixed or not extend):
+            gone = f"; gone or of another meaning: {', '.join(lost)}" if lost else ""
+            add = "" if lost or fixed else "add its new cells and seeds with --extend, or "
+            raise ConfigError(
+                f"study {spec.name} was begun with other contents ({', '.join(changed)} changed{gone}): {add}begin "
+                "a new study with --name NEW, or give back what was changed"
+            )
+        if not changed and (folder / SPEC).is_file():
+            return
+    folder.mkdir(parents=True, exist_ok=True)
+    ledger.note("spec", json.dumps(now))
+    temporary = folder / f".{SPEC}.{os.getpid()}"
+    text = yaml.safe_dump(spec.as_dict(), sort_keys=False, allow_unicode=True)
+    temporary.write_text(f"# {spec.question}\n#\n# The study as it was run, complete.\n{text}", encoding="utf-8")
+    temporary.replace(folder / SPEC)
+
+
+def _check_folder(spec: StudySpec, folder: Path) -> None:
+    """Refuse the folder of another study, whose results would be taken for ours."""
+    path = folder / SPEC
+    name = yaml.safe_load(path.read_text(encoding="utf-8"))["name"] if path.is_file() else spec.name
+    if name != spec.name:
+        raise ConfigError(f"--folder {folder}: holds study {name}, not {spec.name}; give each its own folder")
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Fields of the spec, or the configs that they come to, that are not what they were."""
+    if before["digest"] == now["digest"] and before["cells"] == now["cells"]:
+        return []
+    apart = ("name", "retries")
+    fields = [name for name in now["spec"] if name not in apart and before["spec"].get(name) != now["spec"][name]]
+    return fields or ["the configs that the base files come to"]
+
+
+def all_jobs(ledger: Ledger) -> list[Job]:
+    """Every job that was ever written, in that order."""
+    found: dict[str, Job] = {}
+    for trial in ledger.trials():
+        job = Job.read(trial.user_attrs["about"])
+        found.setdefault(job.key, job)
+    return list(found.values())
+
+
+def result_rows(study: str, jobs: Iterable[Job], standings: Mapping[str, Standing]) -> list[dict[str, Any]]:
+    """A row of the results for each job, whatever became of it."""
+    from biformer_lit.sweep.results import row  # noqa: PLC0415 (pandas takes its time, and most commands do without)
+
+    rows = []
+    for job in jobs:
+        standing = standings[job.key]
+        status = "missing" if standing.status == "waiting" else standing.status
+        reason = standing.reason if status == "failed" else None
+        rows.append(row(job.cell, job.factors, job.baseline, job.seed, status, reason, standing.result, study=study))
+    return rows
+
+
+def shown_storage(spec: StudySpec, folder: Path) -> str:
+    """Where the study is kept, as it may be shown."""
+    return str(folder / "journal.log") if spec.storage is None else without_password(spec.storage)
