@@ -1,9 +1,9 @@
 """The studies that ship: each is planned and resolved to the end, and varies what it says and nothing else."""
 
 import functools
+from pathlib import Path
 
 import pytest
-from conftest import ROOT
 
 from biformer_lit.cli import parse_fit
 from biformer_lit.profiling import measure_config
@@ -13,6 +13,7 @@ from biformer_lit.sweep.plan import plan_cells, search_cell
 from biformer_lit.sweep.resolve import differing_keys, resolve_cells
 from biformer_lit.sweep.spec import read_spec
 
+ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "sweeps"
 STUDIES = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.yaml"))
 ALL = {
