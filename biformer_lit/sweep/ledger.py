@@ -198,7 +198,7 @@ class Ledger:
                 return None
             # Optuna keeps the first choices of a parameter for good; labels that were added since have no place there
             first = {name: kind for one in reversed(trials) for name, kind in one.distributions.items()}
-            taken = optuna.Trial(self.study, trial_id)
+            taken = self.ask(lambda: optuna.Trial(self.study, trial_id))
             for name, wanted in space.items():
                 kind = first.get(name, wanted)
                 if not isinstance(kind, CategoricalDistribution) or job.params.get(name) in kind.choices:
