@@ -236,6 +236,46 @@ class OperationalError(Exception):
     """As drivers name it."""
 
 
+def test_no_word_with_the_storage_goes_unwatched(make, monkeypatch):
+    """What is not asked by way of ``patiently`` would not survive a database that is away for a moment."""
+    watched = [0]
+
+    def watching(call, say, seconds=None):
+        watched[0] += 1
+        try:
+            return patiently(call, say, seconds)
+        finally:
+            watched[0] -= 1
+
+    def guard(name, method):
+        def guarded(self, *arguments, **named):
+            assert watched[0], f"{name} was called unwatched"
+            return method(self, *arguments, **named)
+
+        monkeypatch.setattr(kind, name, guarded)
+
+    monkeypatch.setattr(ledger_module, "patiently", watching)
+    first = make()
+    kind = type(first.storage)
+    for name in ("create_new_trial", "get_trial", "get_all_trials", "set_trial_state_values", "set_trial_user_attr"):
+        guard(name, getattr(kind, name))
+    for name in ("set_trial_param", "set_trial_intermediate_value", "set_study_user_attr", "get_study_user_attrs"):
+        guard(name, getattr(kind, name))
+    one = make()
+    one.note("spec", "x")
+    assert one.attribute("spec") == "x"
+    one.enqueue([job("a"), job("b")])
+    claim = one.claim(space)
+    claim.report(1, 0.5)
+    claim.should_prune()
+    claim.complete(RESULT)
+    one.claim(space).fail("crash")
+    drawn = one.draw(lambda params: job("c", params["seed"]), space(None))
+    drawn.supersede()
+    one.discard()
+    one.reap()
+
+
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 10))])
 @pytest.mark.parametrize("storage", [[], ["--storage", "sqlite:///study.db"]], ids=["journal", "sqlite"])
 def test_answers_that_get_lost(tmp_path, monkeypatch, storage, seed):
