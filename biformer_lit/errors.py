@@ -4,6 +4,8 @@ Every message is one line that names the field, what was wrong with it and what 
 prints the message alone and exits with status 2; in Python these are ordinary ``ValueError`` s.
 """
 
+from collections.abc import Iterator
+
 
 class BiFormerLitError(ValueError):
     """Base of all errors caused by what the user gave: catch this one to catch them all."""
@@ -19,3 +21,11 @@ class DataError(BiFormerLitError):
 
 class CheckpointError(BiFormerLitError):
     """A weights file that cannot be read, or does not belong to the model."""
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """An error, what it was raised from or while handling, and so on."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__

@@ -1,7 +1,10 @@
-"""A callback that writes down what its process saw and drew, for tests across processes."""
+"""A callback that writes down what its process saw and drew, and a run of two processes that have it."""
 
 import json
+import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -34,3 +37,25 @@ class Recorder(Callback):
         report["dtype"] = str(next(pl_module.net.parameters()).dtype)
         report["graphs"], report["breaks"] = counters["stats"]["unique_graphs"], len(counters["graph_break"])
         Path(f"rank{trainer.global_rank}.json").write_text(json.dumps(report))
+
+
+def train_two_ranks(root, folder, *options):
+    """Train the tiny network for an epoch in two processes; what each of them wrote down."""
+    (folder / "ddp.yaml").write_text("""
+trainer:
+  strategy: ddp
+  devices: 2
+  max_epochs: 1
+  callbacks:
+    - class_path: recorder.Recorder
+    - class_path: lightning.pytorch.callbacks.ModelCheckpoint
+      init_args: {filename: last}
+""")
+    command = [sys.executable, "-m", "biformer_lit", "fit", "--config", str(root / "tests/configs/tiny.yaml")]
+    environment = os.environ | {"PYTHONPATH": str(root / "tests"), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, "--config", "ddp.yaml", *options],
+        cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(2)]

@@ -1,12 +1,8 @@
 """Compilation in training: whole graphs, never one too many, and the results of the same run uncompiled."""
 
-import json
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
+from recorder import train_two_ranks
 from torch._dynamo.utils import counters
 
 from biformer_lit.cli import main
@@ -67,28 +63,7 @@ def test_another_batch_is_compiled_once_more(tiny):
 @pytest.fixture
 def ranks(root, tmp_path):
     """A function that trains in two processes and returns what each wrote down."""
-
-    def train(*options):
-        (tmp_path / "ddp.yaml").write_text("""
-trainer:
-  strategy: ddp
-  devices: 2
-  max_epochs: 1
-  callbacks:
-    - class_path: recorder.Recorder
-    - class_path: lightning.pytorch.callbacks.ModelCheckpoint
-      init_args: {filename: last}
-""")
-        command = [sys.executable, "-m", "biformer_lit", "fit", "--config", str(root / "tests/configs/tiny.yaml")]
-        environment = os.environ | {"PYTHONPATH": str(root / "tests"), "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(
-            [*command, "--config", "ddp.yaml", "--data.eval_batch_size", "25", *ALIKE, *options],
-            cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=300,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2)]
-
-    return train
+    return lambda *options: train_two_ranks(root, tmp_path, "--data.eval_batch_size", "25", *ALIKE, *options)
 
 
 def test_two_processes(ranks, tmp_path):

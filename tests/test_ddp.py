@@ -1,12 +1,8 @@
 """Two processes on the CPU: each its own rows and its own random numbers, the same weights, the same metrics."""
 
-import json
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
+from recorder import train_two_ranks
 
 from biformer_lit.cli import main
 
@@ -14,25 +10,7 @@ from biformer_lit.cli import main
 @pytest.fixture(scope="module")
 def ranks(root, tmp_path_factory):
     folder = tmp_path_factory.mktemp("ddp")
-    (folder / "ddp.yaml").write_text("""
-trainer:
-  strategy: ddp
-  devices: 2
-  max_epochs: 1
-  limit_val_batches: 1.0
-  callbacks:
-    - class_path: recorder.Recorder
-    - class_path: lightning.pytorch.callbacks.ModelCheckpoint
-      init_args: {filename: last}
-""")
-    command = [sys.executable, "-m", "biformer_lit", "fit", "--config", str(root / "tests/configs/tiny.yaml")]
-    environment = os.environ | {"PYTHONPATH": str(root / "tests"), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, "--config", "ddp.yaml", "--data.eval_batch_size", "13"],
-        cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    reports = [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(2)]
+    reports = train_two_ranks(root, folder, "--trainer.limit_val_batches", "1.0", "--data.eval_batch_size", "13")
     return folder, reports
 
 

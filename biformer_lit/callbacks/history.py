@@ -6,6 +6,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal, TypeAlias
 
+from biformer_lit.files import replacing
+
 Line: TypeAlias = dict[str, Any]
 Mode: TypeAlias = Literal["max", "min"]
 
@@ -39,16 +41,11 @@ def read_lines(path: Path) -> list[Line]:
 
 def write_json(path: Path, contents: dict[str, Any]) -> None:
     """Write a file in one step: it is there as a whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(contents, file, indent=2)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        json.dump(contents, file, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def standing_epochs(lines: list[Line]) -> list[Line]:

@@ -15,7 +15,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from biformer_lit.callbacks.history import append_line, read_lines, standing_epochs, summarize, wall_seconds, write_json
 from biformer_lit.callbacks.provenance import device_name, git_commit, versions
 from biformer_lit.devices import peak_memory
-from biformer_lit.errors import BiFormerLitError, ConfigError
+from biformer_lit.errors import BiFormerLitError, ConfigError, causes
 from biformer_lit.seeding import base_seed
 
 _OUT_OF_MEMORY = re.compile("not enough memory|out of memory", re.IGNORECASE)
@@ -209,8 +209,7 @@ def _planned_epochs(trainer: Trainer) -> int:
 
 def failure_kind(exception: BaseException) -> Literal["nan", "oom", "disk", "error"]:
     """What kind of failure an exception, or one that it was raised from, stands for."""
-    cause: BaseException | None = exception
-    while cause is not None:
+    for cause in causes(exception):
         code = cause.errno if isinstance(cause, OSError) else None
         if isinstance(cause, DivergenceError):
             return "nan"
@@ -222,5 +221,4 @@ def failure_kind(exception: BaseException) -> Literal["nan", "oom", "disk", "err
             return "disk"
         if _OUT_OF_MEMORY.search(str(cause)):
             return "oom"
-        cause = cause.__cause__ or cause.__context__
     return "error"

@@ -16,7 +16,8 @@ from biformer_lit.backbone.weights import read_checkpoint
 from biformer_lit.callbacks import ConfusionMatrix, InputImages, PredictionWriter, RoutingMaps, Throughput
 from biformer_lit.callbacks.tensorboard import tensorboard_writers
 from biformer_lit.data import HFDataModule
-from biformer_lit.errors import BiFormerLitError, CheckpointError, ConfigError
+from biformer_lit.dotted import flat
+from biformer_lit.errors import BiFormerLitError, CheckpointError, ConfigError, causes
 from biformer_lit.messages import one_line
 from biformer_lit.report import print_results
 from biformer_lit.tasks import BiFormerTask
@@ -98,7 +99,7 @@ class BiFormerCLI(LightningCLI):
                 f"{path}: was saved without the optimiser's state (save_weights_only), so it cannot be resumed; "
                 "to start from its weights set model.init_args.weights instead"
             )
-        typed = _flat(section.get("model").as_dict() if section.get("model") else {})
+        typed = flat(section.get("model").as_dict() if section.get("model") else {})
         try:
             with contextlib.redirect_stderr(io.StringIO()) as said:
                 super()._parse_ckpt_path()
@@ -112,7 +113,7 @@ class BiFormerCLI(LightningCLI):
         model = self.config[self.config.subcommand].model
         if "weights" in model.get("init_args", {}):  # the checkpoint has its own; the run's first ones may be gone
             model.init_args.weights = None
-        used = _flat(model.as_dict())
+        used = flat(model.as_dict())
         overridden = [
             f"{key}: {value!r} gives way to {used[key]!r}"
             for key, value in typed.items()
@@ -159,21 +160,7 @@ class BiFormerCLI(LightningCLI):
 
 def _own_error(error: BaseException) -> BaseException:
     """The error of ours that ``error`` was raised from, or ``error`` itself."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, BiFormerLitError):
-        cause = cause.__cause__ or cause.__context__
-    return cause or error
-
-
-def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested settings as dotted names, without the class paths' scaffolding."""
-    if not isinstance(settings, dict):
-        return {prefix: settings}
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        name = prefix if key in ("init_args", "dict_kwargs") else f"{prefix}.{key}".strip(".")
-        flat.update(_flat(value, name))
-    return flat
+    return next((cause for cause in causes(error) if isinstance(cause, BiFormerLitError)), error)
 
 
 _DESCRIPTION = """BiFormer: train, evaluate, take apart.

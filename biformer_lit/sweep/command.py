@@ -24,7 +24,7 @@ from biformer_lit.sweep.runner import Runner
 from biformer_lit.sweep.source import PlanSource, SearchSource
 from biformer_lit.sweep.spec import StudySpec, read_spec
 from biformer_lit.sweep.storage import closing
-from biformer_lit.sweep.study import all_jobs, begin, find_study, folder_of, open_ledger, result_rows, shown_storage
+from biformer_lit.sweep.study import begin, find_study, folder_of, open_ledger, result_rows, shown_storage
 
 Estimate: TypeAlias = Callable[[dict[str, Any]], float]
 """From a complete config of ``fit`` to the seconds that it would train here."""
@@ -250,12 +250,8 @@ def _print_plan(
 
 
 def _status(given: argparse.Namespace) -> int:
-    spec, folder = find_study(given.study)
+    spec, folder, _, standings = _read(given.study)
     console = Console()
-    ledger = open_ledger(spec, folder, console.print)
-    with closing(ledger.storage):
-        jobs = all_jobs(ledger)
-        standings = ledger.standings(job.key for job in jobs)
     console.print(f"{spec.name}: {spec.question}", markup=False)
     lines = []
     for key, standing in standings.items():
@@ -276,22 +272,20 @@ def _status(given: argparse.Namespace) -> int:
             )
     console.print(summary_line(standings.values()), highlight=False)
     console.print(f"storage: {shown_storage(spec, folder)}, study name {spec.name}", highlight=False, soft_wrap=True)
-    left = _mean_time(standings)
-    if left is not None:
-        console.print(f"trials take {duration(left)} on average", highlight=False)
+    times = [result["wall_seconds"] for s in standings.values() if s.status == "complete" and (result := s.result)]
+    if times:
+        console.print(f"trials take {duration(sum(times) / len(times))} on average", highlight=False)
     return 0
 
 
-def _mean_time(standings: Mapping[str, Standing]) -> float | None:
-    """Mean duration of the complete trials, in seconds."""
-    times = [result["wall_seconds"] for s in standings.values() if s.status == "complete" and (result := s.result)]
-    return sum(times) / len(times) if times else None
-
-
 def _export(given: argparse.Namespace) -> int:
-    spec, folder = find_study(given.study)
+    return _report(*_read(given.study))
+
+
+def _read(study: str) -> tuple[StudySpec, Path, list[Job], dict[str, Standing]]:
+    """A study that was run, its folder, and how the jobs that were written stand."""
+    spec, folder = find_study(study)
     ledger = open_ledger(spec, folder, print)
     with closing(ledger.storage):
-        jobs = all_jobs(ledger)
-        standings = ledger.standings(job.key for job in jobs)
-    return _report(spec, folder, jobs, standings)
+        jobs = ledger.jobs()
+        return spec, folder, jobs, ledger.standings(job.key for job in jobs)

@@ -104,7 +104,7 @@ class Display:
         self._shown = time.monotonic()
         whole = Table.grid()
         whole.add_row(running_table(lines, self._metric))
-        settled = sum(s.status in ("complete", "pruned", "failed") for s in standings.values())
+        settled = sum(standing.settled for standing in standings.values())
         foot = Table.grid(padding=(0, 1))
         foot.add_row(self._name, ProgressBar(len(standings), settled, width=40), summary_line(standings.values()))
         whole.add_row(foot)

@@ -70,6 +70,11 @@ class Standing:
     attempts: int = 0
 
     @property
+    def settled(self) -> bool:
+        """Whether nobody will train it any more."""
+        return self.status in ("complete", "pruned", "failed")
+
+    @property
     def reason(self) -> str | None:
         """Why the latest attempt failed."""
         return None if self.trial is None else self.trial.user_attrs.get("reason")

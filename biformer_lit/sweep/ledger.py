@@ -104,10 +104,18 @@ class Ledger:
         found = self.ask(lambda: self.storage.get_all_trials(self.study_id, deepcopy=False))
         return [trial for trial in found if "job" in trial.user_attrs and "superseded" not in trial.user_attrs]
 
-    def standings(self, keys: Iterable[str], trials: list[FrozenTrial] | None = None) -> dict[str, Standing]:
+    def jobs(self) -> list[Job]:
+        """Every job that was ever written, in that order."""
+        found: dict[str, Job] = {}
+        for trial in self.trials():
+            job = Job.read(trial.user_attrs["about"])
+            found.setdefault(job.key, job)
+        return list(found.values())
+
+    def standings(self, keys: Iterable[str]) -> dict[str, Standing]:
         """How each job stands."""
         by_job: dict[str, list[FrozenTrial]] = {}
-        for trial in self.trials() if trials is None else trials:
+        for trial in self.trials():
             by_job.setdefault(trial.user_attrs["job"], []).append(trial)
         return {key: standing_of(by_job.get(key, []), self.retries) for key in keys}
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from biformer_lit.dotted import plain_key
 from biformer_lit.errors import ConfigError
 
 _NAME = re.compile(r"[A-Za-z0-9+-][A-Za-z0-9 ._+-]*")
@@ -62,11 +63,6 @@ def label_of(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return str(value)
-
-
-def plain_key(key: str) -> str:
-    """A dotted key without what does not change its meaning: ``init_args`` and the ``+`` of an addition to a list."""
-    return ".".join(part for part in key.removesuffix("+").split(".") if part not in ("init_args", "dict_kwargs"))
 
 
 def check_settings(where: str, settings: Mapping[str, Any]) -> None:

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from biformer_lit.dotted import plain_key
 from biformer_lit.errors import ConfigError
-from biformer_lit.sweep.names import plain_key, slug
+from biformer_lit.sweep.names import slug
 from biformer_lit.sweep.spec import StudySpec
 
 _LONGEST = 180  # of a folder's name, which file systems limit to 255 bytes; a digest follows

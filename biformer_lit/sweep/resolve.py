@@ -8,8 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from biformer_lit.dotted import flat, plain_key
 from biformer_lit.errors import ConfigError
-from biformer_lit.sweep.names import plain_key
 from biformer_lit.sweep.plan import Cell
 from biformer_lit.sweep.spec import QUANTITIES, StudySpec, digest_of
 
@@ -88,7 +88,7 @@ def violations(spec: StudySpec, resolved: ResolvedCell, baseline: ResolvedCell) 
 
 def differing_keys(a: Mapping[str, Any], b: Mapping[str, Any]) -> set[str]:
     """Plain dotted keys (without ``init_args``) of the settings in which two configs differ; lists count as a whole."""
-    left, right = _flat(a), _flat(b)
+    left, right = flat(a), flat(b)
     return {key for key in left.keys() | right.keys() if left.get(key, _ABSENT) != right.get(key, _ABSENT)}
 
 
@@ -218,13 +218,3 @@ def _check_difference(one: ResolvedCell, reference: ResolvedCell) -> None:
 
 
 _ABSENT = object()
-
-
-def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:
-    """Plain dotted key to value."""
-    if not isinstance(settings, Mapping):
-        return {plain_key(prefix): settings}
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        flat.update(_flat(value, f"{prefix}.{key}" if prefix else str(key)))
-    return flat

@@ -1,7 +1,6 @@
 """The table of a study's results: one row a trial, whatever became of it, kept as CSV and as Parquet."""
 
 import math
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from biformer_lit.errors import ConfigError
+from biformer_lit.files import replacing
 
 STATUSES = ("complete", "pruned", "failed", "missing", "running")
 CSV = "results.csv"
@@ -129,8 +129,10 @@ def write_results(frame: pd.DataFrame, folder: str | Path) -> None:
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    _replace(folder / CSV, lambda path: frame.to_csv(path, index=False))
-    _replace(folder / PARQUET, lambda path: frame.to_parquet(path, engine="pyarrow", index=False))
+    with replacing(folder / CSV) as path:
+        frame.to_csv(path, index=False)
+    with replacing(folder / PARQUET) as path:
+        frame.to_parquet(path, engine="pyarrow", index=False)
 
 
 def read_results(folder: str | Path) -> pd.DataFrame:
@@ -195,12 +197,3 @@ def _checked(frame: pd.DataFrame) -> pd.DataFrame:
     if len(twice):
         raise ValueError(f"cell {twice['cell'].iloc[0]!r} has two rows for seed {twice['seed'].iloc[0]}")
     return frame
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")  # same folder: a rename across disks is not atomic
-    try:
-        write(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

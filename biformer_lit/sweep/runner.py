@@ -7,20 +7,20 @@ takes longer than a look at a file or a word with the storage.
 import contextlib
 import json
 import os
-import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from biformer_lit.files import replacing
 from biformer_lit.sweep.claim import Claim
 from biformer_lit.sweep.display import Display, Line, summary_line
 from biformer_lit.sweep.jobs import Job, Standing
 from biformer_lit.sweep.ledger import Ledger
 from biformer_lit.sweep.progress import ProgressFile
 from biformer_lit.sweep.resolve import trial_config
-from biformer_lit.sweep.source import SETTLED, Source
+from biformer_lit.sweep.source import Source
 from biformer_lit.sweep.spec import StudySpec
 from biformer_lit.sweep.storage import StorageError, patiently
 from biformer_lit.sweep.trial import TrialProcess, next_command, slot_environment, start, why_failed
@@ -145,7 +145,7 @@ class Runner:
         config = folder / "config.yaml"
         # JSON is YAML, and leaves no doubt about what is text; training rewrites the file, so it is made anew each time
         text = json.dumps(trial_config(resolved, self.spec, folder, job.seed), indent=1)
-        patiently(lambda: _write(config, text), self.display.say)  # waits where the disk is full
+        patiently(lambda: _replace(config, text), self.display.say)  # waits where the disk is full
         environment = {k: v for k, v in os.environ.items() if k not in _RANK_VARIABLES}
         environment.setdefault("GOMP_SPINCOUNT", "1000")  # trials that share cores must not wait busily
         environment |= slot_environment(slot, self.groups, self.workers)
@@ -199,7 +199,7 @@ class Runner:
         failure = why_failed(claim.folder, code, timed_out)
         claim.fail(failure.reason, failure.message, failure.tail)
         self._survey()
-        again = "tried again" if self._standings[claim.job.key].status not in SETTLED else "not tried again"
+        again = "not tried again" if self._standings[claim.job.key].settled else "tried again"
         self.display.say(f"{claim.job.key}: failed ({failure.reason}): {failure.message}; {again}")
         self._next_ask = 0.0
 
@@ -219,8 +219,7 @@ class Runner:
         running = list(self._running.values())
         self._running.clear()
         for one in running:  # all at once, for each may take its time
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(one.process.pid, signal.SIGTERM)
+            one.process.terminate()
         for one in running:
             one.process.kill()
         if running:
@@ -239,8 +238,6 @@ def _read_result(folder: Path, job: Job) -> dict[str, Any] | None:
     return result if isinstance(result, dict) and result.get("digest") == job.digest else None
 
 
-def _write(path: Path, text: str) -> None:
-    """Write a file so that a kill leaves the old one or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+def _replace(path: Path, text: str) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -15,7 +15,6 @@ from biformer_lit.sweep.plan import Cell, plan_cells, search_cell
 from biformer_lit.sweep.resolve import ResolvedCell, violations
 from biformer_lit.sweep.spec import StudySpec
 
-SETTLED = ("complete", "pruned", "failed")
 _DIGITS = 8  # of a digest, in a folder's name
 _TRIES = 20  # draws in a row that find nothing new, after which the space counts as exhausted
 _EXHAUSTED = "exhausted"  # what is noted of a study then: the digest of its spec
@@ -63,7 +62,7 @@ class Source(ABC):
 
     def is_over(self, standings: Mapping[str, Standing]) -> bool:
         """Whether no more jobs will come."""
-        return all(standing.status in SETTLED for standing in standings.values())
+        return all(standing.settled for standing in standings.values())
 
 
 class PlanSource(Source):
@@ -185,14 +184,8 @@ class SearchSource(Source):
 
     def _drawn(self) -> list[Job]:
         """What was drawn so far, in order, each once."""
-        if self._ledger is None:
-            return []
-        found: dict[str, Job] = {}
-        for trial in self._ledger.trials():
-            if trial.user_attrs["phase"] == "search":
-                job = Job.read(trial.user_attrs["about"])
-                found.setdefault(job.key, job)
-        return list(found.values())
+        jobs = [] if self._ledger is None else self._ledger.jobs()
+        return [job for job in jobs if job.phase == "search"]
 
     def _confirming(self, drawn: list[Job]) -> list[Job]:
         if self._ledger is None or not self.spec.search.confirm or not self._exhausted(drawn):

@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from biformer_lit.dotted import plain_key
 from biformer_lit.errors import ConfigError
 from biformer_lit.sweep.fields import build, check_known, mapping, typed
-from biformer_lit.sweep.names import check_names, check_settings, label_of, plain_key
+from biformer_lit.sweep.names import check_names, check_settings, label_of
 from biformer_lit.sweep.settings import Budget, Objective, Range, Search
 from biformer_lit.sweep.study_file import read_study_file
 

@@ -1,7 +1,6 @@
 """A study on disk and in its storage: begun, found again, extended, and read out."""
 
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,12 @@ import yaml
 from optuna.storages import BaseStorage
 
 from biformer_lit.errors import ConfigError
+from biformer_lit.files import replacing
 from biformer_lit.sweep.jobs import Job, Standing
 from biformer_lit.sweep.ledger import Ledger
 from biformer_lit.sweep.resolve import ResolvedCell
 from biformer_lit.sweep.spec import StudySpec, read_spec
-from biformer_lit.sweep.storage import open_storage, patiently, without_password
+from biformer_lit.sweep.storage import JOURNAL, open_storage, patiently, without_password
 
 SPEC = "study.yaml"
 # what all results of a study must have in common; --extend does not change it
@@ -116,10 +116,9 @@ def begin(spec: StudySpec, folder: Path, ledger: Ledger, resolved: Mapping[str, 
             return
     folder.mkdir(parents=True, exist_ok=True)
     ledger.note("spec", json.dumps(now))
-    temporary = folder / f".{SPEC}.{os.getpid()}"
     text = yaml.safe_dump(spec.as_dict(), sort_keys=False, allow_unicode=True)
-    temporary.write_text(f"# {spec.question}\n#\n# The study as it was run, complete.\n{text}", encoding="utf-8")
-    temporary.replace(folder / SPEC)
+    with replacing(folder / SPEC) as path:
+        path.write_text(f"# {spec.question}\n#\n# The study as it was run, complete.\n{text}", encoding="utf-8")
 
 
 def _check_folder(spec: StudySpec, folder: Path) -> None:
@@ -139,15 +138,6 @@ def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return fields or ["the configs that the base files come to"]
 
 
-def all_jobs(ledger: Ledger) -> list[Job]:
-    """Every job that was ever written, in that order."""
-    found: dict[str, Job] = {}
-    for trial in ledger.trials():
-        job = Job.read(trial.user_attrs["about"])
-        found.setdefault(job.key, job)
-    return list(found.values())
-
-
 def result_rows(study: str, jobs: Iterable[Job], standings: Mapping[str, Standing]) -> list[dict[str, Any]]:
     """A row of the results for each job, whatever became of it."""
     from biformer_lit.sweep.results import row  # noqa: PLC0415 (pandas takes its time, and most commands do without)
@@ -163,4 +153,4 @@ def result_rows(study: str, jobs: Iterable[Job], standings: Mapping[str, Standin
 
 def shown_storage(spec: StudySpec, folder: Path) -> str:
     """Where the study is kept, as it may be shown."""
-    return str(folder / "journal.log") if spec.storage is None else without_password(spec.storage)
+    return str(folder / JOURNAL) if spec.storage is None else without_password(spec.storage)

@@ -123,6 +123,11 @@ class TrialProcess:
             self.kill()
         return self.returncode
 
+    def terminate(self) -> None:
+        """Ask the whole group to end, and do not wait for it; :meth:`kill` sees to it that it does."""
+        if self.returncode is None:
+            self._signal(signal.SIGTERM)
+
     def kill(self, grace: float = 10.0) -> list[int]:
         """End the whole group: SIGTERM, and SIGKILL for what is left once the leader ends or the grace is over.
 
@@ -136,7 +141,7 @@ class TrialProcess:
         if self.returncode is not None:
             return []
         if not self._has_exited():
-            self._signal(signal.SIGTERM)
+            self.terminate()
             _wait(self._has_exited, grace)
         self._signal(signal.SIGKILL)
         _wait(lambda: self._has_exited() and not _living_members(self.pid), _KILL_LIMIT)

@@ -10,7 +10,7 @@ from studies import check_epochs, completions, entries, ledger_of, start, study,
 from biformer_lit.errors import ConfigError
 from biformer_lit.sweep import runner
 from biformer_lit.sweep.claim import Claim
-from biformer_lit.sweep.study import all_jobs, find_study
+from biformer_lit.sweep.study import find_study
 
 FACTORS = {"x": {"good": {"fake.x": 0}, "fair": {"fake.x": 1}, "bad": {"fake.quality": 0.1}, "big": {"fake.cost": 2}}}
 SPACE = {"lr": {"key": "fake.lr", "low": 1e-4, "high": 1e-2, "log": True}}
@@ -33,7 +33,7 @@ def check_search(root, cells, confirm=2, top=2):
     """All cells of a search, each settled once, and its best and the baseline confirmed; its trials."""
     spec, _ = find_study(str(root / "study"))
     ledger = ledger_of(root / "study")
-    jobs, trials = all_jobs(ledger), ledger.trials()
+    jobs, trials = ledger.jobs(), ledger.trials()
     drawn = [job for job in jobs if job.phase == "search"]
     assert len(drawn) == cells
     standings = ledger.standings(job.key for job in jobs)
@@ -91,7 +91,7 @@ def test_a_search(tmp_path, monkeypatch, storage):
         sweep(*arguments, "--extend")
     search(tmp_path, trials=14, **options)
     assert sweep(*arguments, "--extend") == 0
-    assert sum(job.phase == "search" for job in all_jobs(ledger_of(tmp_path / "study"))) == 14
+    assert sum(job.phase == "search" for job in ledger_of(tmp_path / "study").jobs()) == 14
 
 
 def test_a_space_that_is_soon_exhausted(tmp_path, monkeypatch):

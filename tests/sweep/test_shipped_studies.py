@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from biformer_lit.cli import parse_fit
+from biformer_lit.dotted import plain_key
 from biformer_lit.profiling import measure_config
 from biformer_lit.recipes import recipes
-from biformer_lit.sweep.names import plain_key
 from biformer_lit.sweep.plan import plan_cells, search_cell
 from biformer_lit.sweep.resolve import differing_keys, resolve_cells
 from biformer_lit.sweep.spec import read_spec

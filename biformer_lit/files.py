@@ -1,0 +1,26 @@
+"""Files that are there as a whole or not at all."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path to write to, whose file takes the place of another once it is complete.
+
+    Whoever reads meanwhile, and whenever this process is killed, finds the old file or the new one.
+
+    Args:
+        path: The file to replace; it need not exist.
+
+    Yields:
+        A path in the same folder, as a rename across disks would not be in one step.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
