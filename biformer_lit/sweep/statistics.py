@@ -30,7 +30,7 @@ _COLUMNS = {
     "confidence": "float64",
 }
 _RESAMPLES = 9999
-_EQUAL = 1e-9  # relative to the objective: differences closer than this are one and the same, up to rounding
+_EQUAL = 1e-6  # relative to the objective: differences closer than this are one and the same, up to float32's rounding
 
 
 def summary(frame: pd.DataFrame, *, mode: Mode, confidence: float = 0.95) -> pd.DataFrame:

@@ -133,6 +133,16 @@ def test_equal_differences_tell_no_spread(offset):
     assert got["claim"] == "undecided"
 
 
+def test_equal_differences_of_single_precision_tell_no_spread():
+    """Metrics are float32: 181/200 - 182/200 and 184/200 - 185/200 are the same, the numbers logged are not quite."""
+    base, cell = ([float(np.float32(hits / 200)) for hits in found] for found in ((182, 185), (181, 184)))
+    assert np.ptp(np.subtract(cell, base)) > 0
+    got = one(study({"base": base, "k8": cell}), "k8")
+    assert got["difference"] == pytest.approx(-0.005, abs=1e-6)
+    assert math.isnan(got["low"])
+    assert got["claim"] == "undecided"
+
+
 def test_holm_by_hand():
     frame = study(
         {
