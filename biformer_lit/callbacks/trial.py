@@ -12,10 +12,10 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from biformer_lit.callbacks.history import append_line, read_lines, standing_epochs, summarize, wall_seconds, write_json
 from biformer_lit.callbacks.provenance import device_name, git_commit, versions
 from biformer_lit.devices import peak_memory
 from biformer_lit.errors import BiFormerLitError, ConfigError, causes
+from biformer_lit.history import append_line, read_lines, standing_epochs, summarize, wall_seconds, write_json
 from biformer_lit.seeding import base_seed
 
 _OUT_OF_MEMORY = re.compile("not enough memory|out of memory", re.IGNORECASE)
