@@ -16,13 +16,14 @@ from typing import Any
 from biformer_lit.files import replacing
 from biformer_lit.sweep.claim import Claim
 from biformer_lit.sweep.display import Display, Line, summary_line
-from biformer_lit.sweep.jobs import Job, Standing
+from biformer_lit.sweep.jobs import Job, Standing, Status
 from biformer_lit.sweep.ledger import Ledger
 from biformer_lit.sweep.progress import ProgressFile
 from biformer_lit.sweep.resolve import trial_config
 from biformer_lit.sweep.source import Source
 from biformer_lit.sweep.spec import StudySpec
 from biformer_lit.sweep.storage import StorageError, patiently
+from biformer_lit.sweep.tensorboard import write_trial
 from biformer_lit.sweep.trial import TrialProcess, next_command, slot_environment, start, why_failed
 
 Command = Callable[[Path, Path], list[str]]
@@ -140,7 +141,9 @@ class Runner:
         problem = self.source.problem(job)
         if problem is not None:  # asked here, for whoever drew it may have died before it could say so
             claim.fail("constraint", problem)
+            self._show(job, "failed", parameters=resolved.parameters, macs=resolved.macs)
             return
+        self._show(job, "running", parameters=resolved.parameters, macs=resolved.macs)
         (folder / "prune").unlink(missing_ok=True)
         config = folder / "config.yaml"
         # JSON is YAML, and leaves no doubt about what is text; training rewrites the file, so it is made anew each time
@@ -199,13 +202,18 @@ class Runner:
         failure = why_failed(claim.folder, code, timed_out)
         claim.fail(failure.reason, failure.message, failure.tail)
         self._survey()
-        again = "not tried again" if self._standings[claim.job.key].settled else "tried again"
+        standing = self._standings[claim.job.key]
+        if standing.settled:
+            self._show(claim.job, standing.status, result=standing.result)
+        again = "not tried again" if standing.settled else "tried again"
         self.display.say(f"{claim.job.key}: failed ({failure.reason}): {failure.message}; {again}")
         self._next_ask = 0.0
 
     def _complete(self, claim: Claim, result: Mapping[str, Any]) -> None:
         claim.complete(result)
-        self._standings[claim.job.key] = Standing("pruned" if result["status"] == "pruned" else "complete")
+        standing = Standing("pruned" if result["status"] == "pruned" else "complete")
+        self._standings[claim.job.key] = standing
+        self._show(claim.job, standing.status, result=result)
         value = result["objective"]["value"]
         done = summary_line(self._standings.values())
         self.display.say(
@@ -213,6 +221,10 @@ class Runner:
             f"{result['epochs']} epochs ({done})"
         )
         self._next_ask = 0.0
+
+    def _show(self, job: Job, status: Status, **known: Any) -> None:
+        """Tell TensorBoard of a trial."""
+        write_trial(self.spec, self.ledger.folder, job, status, **known, say=self.display.say)
 
     def _stop(self) -> None:
         """End what runs; the next start goes on from the checkpoints."""
