@@ -6,7 +6,7 @@ import pytest
 
 # each package may import those before it, and the leaves everybody shares
 ORDER = ["ops", "attention", "backbone", "tasks"]
-LEAVES = {"devices", "errors", "seeding", "messages", "recipes", "parent", "files", "dotted"}
+LEAVES = {"devices", "errors", "seeding", "messages", "recipes", "parent", "files", "dotted", "history"}
 BESIDE = {
     "data": LEAVES,
     "profiling": LEAVES | {"attention", "backbone"},

@@ -13,6 +13,7 @@ import shutil
 import string
 import subprocess
 import sys
+import zipfile
 
 import datasets
 import numpy as np
@@ -761,6 +762,18 @@ STUDIES = [
         id="sweep-proxy",
     ),
     pytest.param("sweep status $files", r"holds no study that was run; give its folder", id="sweep-status-of-nothing"),
+    pytest.param("sweep report $files", r"holds no study that was run; give its folder", id="sweep-report-of-nothing"),
+    pytest.param("sweep report nope.zip", r"nope\.zip: No such file; give the bundle", id="sweep-report-no-bundle"),
+    pytest.param("sweep report $files/broken.zip", r"broken\.zip: cannot be unpacked", id="sweep-report-broken-bundle"),
+    pytest.param("sweep report $files/empty.zip", r"empty\.zip: holds 0 studies, not one", id="sweep-report-empty"),
+    pytest.param("sweep compare $files/topk.yaml", r"takes at least two studies; give another", id="sweep-compare-one"),
+    pytest.param("sweep compare a b", r"a: holds no study that was run; give its folder", id="sweep-compare-nothing"),
+    pytest.param(
+        "sweep export $files/topk.yaml --checkpoints", r"--checkpoints belongs to --bundle", id="sweep-checkpoints"
+    ),
+    pytest.param(
+        "sweep export $files/topk.yaml --bundle $files/empty.zip", r"exists already; choose another", id="sweep-bundle"
+    ),
     pytest.param(
         "sweep export $files/topk.yaml", r"holds no study that was run; give its", id="sweep-export-of-nothing"
     ),
@@ -824,6 +837,9 @@ def files(root, tmp_path_factory):
     }.items():
         (folder / name).write_text(text)
     (folder / "bytes.yaml").write_bytes(bytes(range(256)))
+    (folder / "broken.zip").write_bytes(b"PK but no more")
+    with zipfile.ZipFile(folder / "empty.zip", "w"):
+        pass
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
         # datasets 5 waits five seconds after each pass through a shuffled stream

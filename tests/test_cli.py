@@ -10,8 +10,10 @@ import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from biformer_lit import cli, load_task, messages
+import biformer_lit
+from biformer_lit import load_task, messages
 from biformer_lit.cli import main
+from biformer_lit.cli.functions import FUNCTIONS
 from biformer_lit.data import ClassificationDataModule
 from biformer_lit.tasks import ClassificationTask
 
@@ -50,7 +52,7 @@ def test_fit_writes_everything_to_tensorboard(trained):
 
 
 def test_messages_name_the_commands_that_there_are():
-    assert tuple(cli._COMMANDS) == messages.COMMANDS
+    assert {*FUNCTIONS, "sweep"} == set(messages.COMMANDS)
 
 
 def test_monitoring_can_be_left_out(tiny, tmp_path):
@@ -241,3 +243,38 @@ def test_the_same_seed_gives_the_same_weights_whatever_the_data(tiny):
     weight = first_weight()
     torch.testing.assert_close(first_weight("--data.val_fraction", "0.2", "--data.batch_size", "32"), weight)
     assert not torch.allclose(first_weight("--seed_everything", "1"), weight)
+
+
+def _python(code, **options):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, **options)
+
+
+def test_looking_at_studies_does_not_wait_for_pytorch(tmp_path):
+    """Importing it takes longer than all of what ``sweep status`` does."""
+    code = """
+import runpy
+import sys
+sys.argv = ["-m", "sweep", "status", "nothing"]
+try:
+    runpy.run_module("biformer_lit", run_name="__main__", alter_sys=True)
+except SystemExit as end:
+    assert end.code == 2
+heavy = {"torch", "timm", "lightning", "datasets", "pandas", "scipy", "matplotlib"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    done = _python(code, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("first", ["biformer_lit, timm", "timm, biformer_lit", "biformer_lit.attention, timm"])
+def test_timm_knows_the_models_whoever_is_imported_first(first):
+    done = _python(f"import {first}\nassert timm.is_model('biformer_tiny')\nassert timm.__version__")
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_public_name_is_there():
+    assert set(biformer_lit.__all__) <= set(dir(biformer_lit))
+    for name in biformer_lit.__all__:
+        assert getattr(biformer_lit, name) is not None
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = biformer_lit.nonsense

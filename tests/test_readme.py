@@ -103,6 +103,7 @@ def test_the_training_commands_in_order(root, place, monkeypatch, capsys):
     assert list(place.glob("runs/cifar10/version_*/predictions.csv"))
     assert (place / "routing/contact_sheet.png").is_file()
     assert (place / "runs/sweeps/topk_digits/results.csv").is_file()
+    assert (place / "runs/sweeps/topk_digits/report/report.html").is_file()
     said = capsys.readouterr().out
     assert "13,142,760" in said
     assert "8 of 8 complete" in said

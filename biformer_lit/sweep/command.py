@@ -14,17 +14,18 @@ from rich.console import Console
 from rich.table import Table
 
 from biformer_lit.errors import BiFormerLitError, ConfigError
-from biformer_lit.sweep.display import Display, Line, duration, running_table, summary_line
-from biformer_lit.sweep.jobs import Job, Standing
+from biformer_lit.sweep.display import Display, duration
+from biformer_lit.sweep.jobs import Standing
 from biformer_lit.sweep.ledger import Ledger
 from biformer_lit.sweep.plan import Cell
-from biformer_lit.sweep.progress import ProgressFile
 from biformer_lit.sweep.resolve import Measure, Parse, ResolvedCell, resolve_cells
 from biformer_lit.sweep.runner import Runner
 from biformer_lit.sweep.source import PlanSource, SearchSource
 from biformer_lit.sweep.spec import StudySpec, read_spec
+from biformer_lit.sweep.status import print_status
 from biformer_lit.sweep.storage import closing
-from biformer_lit.sweep.study import begin, find_study, folder_of, open_ledger, result_rows, shown_storage
+from biformer_lit.sweep.study import begin, folder_of, open_ledger
+from biformer_lit.sweep.tensorboard import write_tensorboard
 
 Estimate: TypeAlias = Callable[[dict[str, Any]], float]
 """From a complete config of ``fit`` to the seconds that it would train here."""
@@ -64,7 +65,7 @@ def sweep(args: Sequence[str], parse: Parse, measure: Measure, estimate: Estimat
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if given.command == "run":
         return _run(given, settings, parse, measure, estimate)
-    return {"status": _status, "export": _export}[given.command](given)
+    return _LOOKING[given.command](given)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -83,9 +84,18 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--dry-run", action="store_true", help="print the plan and train nothing")
     run.add_argument("--extend", action="store_true", help="add the study file's new cells and seeds to a study")
     run.add_argument("--retry-failed", action="store_true", help="try failed cells again")
-    for name, text in (("status", "how a study stands"), ("export", "write results.csv and results.parquet")):
-        command = commands.add_parser(name, help=text, description=f"Show or write {text}.", allow_abbrev=False)
-        command.add_argument("study", help="the study's folder, or its study file")
+    for name, text in _TEXTS.items():
+        command = commands.add_parser(name, help=text, description=f"{text.capitalize()}.", allow_abbrev=False)
+        if name == "compare":
+            command.add_argument("study", nargs="+", help="folders, study files or bundles of at least two studies")
+        else:
+            alternative = ", its study file or a bundle" if name == "report" else ", or its study file"
+            command.add_argument("study", help=f"the study's folder{alternative}")
+        if name == "export":
+            command.add_argument("--bundle", type=Path, help="also pack everything but checkpoints as this zip file")
+            command.add_argument("--checkpoints", action="store_true", help="pack the checkpoints, too")
+        if name in ("report", "compare"):
+            command.add_argument("--out", type=Path, help="folder to write to (default: beside the study)")
     return parser
 
 
@@ -149,13 +159,29 @@ def _run(
             if given.retry_failed:
                 ledger.enqueue(source.jobs(), again=True)
             _raise_on_sigterm()
+            jobs = source.jobs()
+            write_tensorboard(folder, jobs, ledger.standings(job.key for job in jobs), say=display.say)
             try:
                 standings = Runner(spec, source, ledger, display, workers=workers, groups=groups).run()
             except KeyboardInterrupt:
                 display.say("stopped; the same command goes on")
                 return 130
-            jobs = source.jobs()
-    return _report(spec, folder, jobs, standings)
+            from biformer_lit.sweep.export import write_tables  # noqa: PLC0415 (pandas takes its time)
+
+            text = write_tables(spec, folder, source.jobs(), standings, ledger.study)
+    return _conclude(text, folder, standings)
+
+
+def _conclude(text: str, folder: Path, standings: Mapping[str, Standing]) -> int:
+    """Show the tables, and what is missing; the exit status."""
+    from biformer_lit.sweep.export import missing_lines  # noqa: PLC0415
+
+    print(text)
+    missing = missing_lines(standings)
+    for line in missing:
+        print(line, file=sys.stderr)
+    print(f"results: {folder / 'results.csv'}")
+    return 1 if missing else 0
 
 
 def _spec(given: argparse.Namespace, settings: Mapping[str, Any]) -> StudySpec:
@@ -184,29 +210,6 @@ def _raise_on_sigterm() -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, stop)
-
-
-def _report(spec: StudySpec, folder: Path, jobs: Sequence[Job], standings: Mapping[str, Standing]) -> int:
-    """Write the results and print their table; the exit status."""
-    from biformer_lit.sweep.results import results_frame, write_results  # noqa: PLC0415 (pandas takes its time)
-    from biformer_lit.sweep.statistics import effects, markdown_table, summary  # noqa: PLC0415
-
-    frame = results_frame(result_rows(spec.name, jobs, standings))
-    write_results(frame, folder)
-    table = summary(frame, mode=spec.objective.mode)
-    table.to_csv(folder / "summary.csv", index=False)
-    print(markdown_table(table, objective=spec.objective.metric))
-    if spec.plan == "factorial":
-        found = effects(frame, list(spec.factors))
-        found.to_csv(folder / "effects.csv", index=False)
-        print(found.to_string(index=False, float_format="{:.4f}".format))
-    missing = [key for key, standing in standings.items() if standing.status not in ("complete", "pruned")]
-    wrong = [key for key in missing if standings[key].reason != "constraint"]
-    for key in wrong:
-        standing = standings[key]
-        print(f"{standing.status}: {key} ({standing.reason or 'not begun'})", file=sys.stderr)
-    print(f"results: {folder / 'results.csv'}")
-    return 1 if wrong else 0
 
 
 def _print_plan(
@@ -246,46 +249,55 @@ def _print_plan(
         )
 
 
-# -- status and export -----------------------------------------------------------------------------------
+# -- looking at a study ----------------------------------------------------------------------------------
 
 
 def _status(given: argparse.Namespace) -> int:
-    spec, folder, _, standings = _read(given.study)
-    console = Console()
-    console.print(f"{spec.name}: {spec.question}", markup=False)
-    lines = []
-    for key, standing in standings.items():
-        if standing.status == "running" and standing.trial is not None:
-            progress = ProgressFile(folder / "cells" / key, spec.objective.metric, whole=True)
-            list(progress.new())
-            began = standing.trial.datetime_start
-            seconds = 0.0 if began is None else max(0.0, (type(began).now() - began).total_seconds())
-            where = str(standing.trial.user_attrs.get("owner", "")).partition(":")[0]
-            lines.append(Line(key, seconds, progress.latest, f"on {where}"))
-    if lines:
-        console.print(running_table(lines, spec.objective.metric))
-    for key, standing in standings.items():
-        if standing.status == "failed" and standing.trial is not None:
-            message = standing.trial.user_attrs.get("message", "")
-            console.print(
-                f"failed: {key} ({standing.reason}): {message}", markup=False, highlight=False, soft_wrap=True
-            )
-    console.print(summary_line(standings.values()), highlight=False)
-    console.print(f"storage: {shown_storage(spec, folder)}, study name {spec.name}", highlight=False, soft_wrap=True)
-    times = [result["wall_seconds"] for s in standings.values() if s.status == "complete" and (result := s.result)]
-    if times:
-        console.print(f"trials take {duration(sum(times) / len(times))} on average", highlight=False)
+    print_status(given.study)
     return 0
 
 
 def _export(given: argparse.Namespace) -> int:
-    return _report(*_read(given.study))
+    from biformer_lit.sweep.export import export_study, write_bundle  # noqa: PLC0415
+
+    if given.checkpoints and given.bundle is None:
+        raise ConfigError("--checkpoints belongs to --bundle FILE.zip; give that too")
+    if given.bundle is not None and given.bundle.exists():
+        raise ConfigError(f"--bundle {given.bundle}: exists already; choose another file or remove it")
+    text, folder, standings = export_study(given.study)
+    status = _conclude(text, folder, standings)
+    if given.bundle is not None:
+        from biformer_lit.sweep.report.write import write_report  # noqa: PLC0415
+
+        write_report(folder, folder / "report", print)
+        count = write_bundle(folder, given.bundle, checkpoints=given.checkpoints)
+        print(f"bundle: {given.bundle} ({count} files)")
+    return status
 
 
-def _read(study: str) -> tuple[StudySpec, Path, list[Job], dict[str, Standing]]:
-    """A study that was run, its folder, and how the jobs that were written stand."""
-    spec, folder = find_study(study)
-    ledger = open_ledger(spec, folder, print)
-    with closing(ledger.storage):
-        jobs = ledger.jobs()
-        return spec, folder, jobs, ledger.standings(job.key for job in jobs)
+def _report(given: argparse.Namespace) -> int:
+    from biformer_lit.sweep.report.command import report  # noqa: PLC0415
+
+    report(given.study, given.out)
+    return 0
+
+
+def _compare(given: argparse.Namespace) -> int:
+    from biformer_lit.sweep.report.command import compare  # noqa: PLC0415
+
+    compare(given.study, given.out)
+    return 0
+
+
+_TEXTS = {
+    "status": "show how a study stands",
+    "export": "write results.csv, results.parquet and summary.csv from the record",
+    "report": "write the answer, tables and figures as a page, Markdown, LaTeX and CSV",
+    "compare": "set the same cells of several studies side by side",
+}
+_LOOKING: dict[str, Callable[[argparse.Namespace], int]] = {
+    "status": _status,
+    "export": _export,
+    "report": _report,
+    "compare": _compare,
+}

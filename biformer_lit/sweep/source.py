@@ -22,11 +22,15 @@ _EXHAUSTED = "exhausted"  # what is noted of a study then: the digest of its spe
 Resolve = Callable[[list[Cell], ResolvedCell | None], list[ResolvedCell]]
 
 
+def folder_name(cell: str, digest: str, seed: int) -> str:
+    """A trial's folder below ``cells``."""
+    return str(PurePosixPath(f"{cell}-{digest[:_DIGITS]}", f"seed-{seed}"))
+
+
 def job_of(spec: StudySpec, resolved: ResolvedCell, seed: int, phase: Phase, params: Mapping[str, Any]) -> Job:
     """The job that trains a cell with a seed."""
-    key = PurePosixPath(f"{resolved.cell.name}-{resolved.digest[:_DIGITS]}", f"seed-{seed}")
     return Job(
-        key=str(key),
+        key=folder_name(resolved.cell.name, resolved.digest, seed),
         cell=resolved.cell.name,
         factors=resolved.cell.factors,
         seed=seed,

@@ -15,9 +15,10 @@ from biformer_lit.sweep.jobs import Job, Standing
 from biformer_lit.sweep.ledger import Ledger
 from biformer_lit.sweep.resolve import ResolvedCell
 from biformer_lit.sweep.spec import StudySpec, read_spec
-from biformer_lit.sweep.storage import JOURNAL, open_storage, patiently, without_password
+from biformer_lit.sweep.storage import JOURNAL, closing, open_storage, patiently, without_password
 
 SPEC = "study.yaml"
+IMPORTANCES = "importances.csv"
 # what all results of a study must have in common; --extend does not change it
 _FIXED = ("plan", "objective", "constraints")
 _FIXED_IN_SEARCH = ("factors", "space", "seeds")
@@ -45,6 +46,15 @@ def find_study(study: str) -> tuple[StudySpec, Path]:
         if (folder / SPEC).is_file():
             return read_spec(folder / SPEC), folder
     raise ConfigError(f"{study}: holds no study that was run; give its folder, such as runs/sweeps/NAME, with {SPEC}")
+
+
+def read_study(study: str) -> tuple[StudySpec, Path, list[Job], dict[str, Standing]]:
+    """A study that was run, its folder, and how the jobs that were written stand."""
+    spec, folder = find_study(study)
+    ledger = open_ledger(spec, folder, print)
+    with closing(ledger.storage):
+        jobs = ledger.jobs()
+        return spec, folder, jobs, ledger.standings(job.key for job in jobs)
 
 
 def open_ledger(spec: StudySpec, folder: Path, say: Callable[[str], None]) -> Ledger:

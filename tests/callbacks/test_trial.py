@@ -13,7 +13,8 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from biformer_lit.callbacks import DivergenceError, TrialReport, history, provenance
+from biformer_lit import history
+from biformer_lit.callbacks import DivergenceError, TrialReport, provenance
 from biformer_lit.callbacks import trial as trial_module
 from biformer_lit.callbacks.trial import failure_kind
 from biformer_lit.cli import main

@@ -59,7 +59,7 @@ def test_each_trial_has_its_config_its_log_and_its_events(finished):
         assert json.loads((trial / "result.json").read_text())["status"] == "complete"
         assert (trial / "checkpoints/last.ckpt").is_file()
         assert (trial / "checkpoints/best.ckpt").is_file()
-        assert list(trial.glob("events.out.tfevents.*"))
+        assert list(trial.glob("events.out.tfevents.*.0"))
         assert "Seed set to 0" in (trial / "trial.log").read_text()
 
 

@@ -1,0 +1,123 @@
+"""A study's results from its record into files: tables, and a bundle to send to somebody."""
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import optuna
+
+from biformer_lit.errors import ConfigError
+from biformer_lit.files import replacing
+from biformer_lit.sweep.factorial import effects
+from biformer_lit.sweep.jobs import Job, Standing
+from biformer_lit.sweep.results import results_frame, write_results
+from biformer_lit.sweep.spec import StudySpec
+from biformer_lit.sweep.statistics import importances, markdown_table, summary
+from biformer_lit.sweep.storage import closing
+from biformer_lit.sweep.study import IMPORTANCES, SPEC, find_study, open_ledger, result_rows
+from biformer_lit.sweep.tensorboard import write_tensorboard
+
+SUMMARY, EFFECTS = "summary.csv", "effects.csv"
+_OF_TRIALS = (
+    *("config.yaml", "hparams.yaml", "progress.jsonl", "result.json", "failure.json", "sessions.jsonl", "trial.log"),
+    "events.out.tfevents.*",
+)
+_CHECKPOINTS = "checkpoints/*"
+
+
+def write_tables(
+    spec: StudySpec,
+    folder: Path,
+    jobs: Sequence[Job],
+    standings: Mapping[str, Standing],
+    study: optuna.Study,
+) -> str:
+    """Write a study's results, and bring TensorBoard's files up to date.
+
+    Args:
+        spec: The study.
+        folder: Its folder.
+        jobs: Its jobs.
+        standings: How they stand.
+        study: As Optuna has it, its storage open.
+
+    Returns:
+        The tables for people, as text.
+    """
+    frame = results_frame(result_rows(spec.name, jobs, standings))
+    write_results(frame, folder)
+    table = summary(frame, mode=spec.objective.mode)
+    with replacing(folder / SUMMARY) as path:
+        table.to_csv(path, index=False)
+    main = markdown_table(table, objective=spec.objective.metric)
+    texts = [main]
+    if spec.plan == "factorial":
+        found = effects(frame, list(spec.factors))
+        with replacing(folder / EFFECTS) as path:
+            found.to_csv(path, index=False)
+        texts.append(found.to_string(index=False, float_format="{:.4f}".format))
+    if spec.plan == "search":
+        rated = importances(study)
+        with replacing(folder / IMPORTANCES) as path:
+            rated.to_csv(path, index=False)
+        if len(rated):
+            texts.append(rated.to_string(index=False, float_format="{:.2f}".format))
+    write_tensorboard(folder, jobs, standings, table=main)
+    return "\n".join(texts)
+
+
+def export_study(study: str) -> tuple[str, Path, dict[str, Standing]]:
+    """Write the results of a study that was run.
+
+    Args:
+        study: The study's folder, or its study file.
+
+    Returns:
+        The tables as text, the folder, and how the study's jobs stand.
+    """
+    spec, folder = find_study(study)
+    ledger = open_ledger(spec, folder, print)
+    with closing(ledger.storage):
+        jobs = ledger.jobs()
+        standings = ledger.standings(job.key for job in jobs)
+        return write_tables(spec, folder, jobs, standings, ledger.study), folder, standings
+
+
+def missing_lines(standings: Mapping[str, Standing]) -> list[str]:
+    """A line for each trial that should be complete and is not; cells over the constraints are no trials."""
+    missing = {key: standing for key, standing in standings.items() if standing.status not in ("complete", "pruned")}
+    return [
+        f"{standing.status}: {key} ({standing.reason or 'not begun'})"
+        for key, standing in missing.items()
+        if standing.reason != "constraint"
+    ]
+
+
+def write_bundle(folder: Path, bundle: Path, *, checkpoints: bool) -> int:
+    """Pack what a study's report is made of, and the report if there is one.
+
+    Args:
+        folder: The study's, exported.
+        bundle: The zip file; never overwritten.
+        checkpoints: Whether the trials' checkpoints are packed too.
+
+    Returns:
+        How many files were packed.
+
+    Raises:
+        ConfigError: If the file exists.
+    """
+    if bundle.exists():
+        raise ConfigError(f"--bundle {bundle}: exists already; choose another file or remove it")
+    if not bundle.parent.is_dir():
+        raise ConfigError(f"--bundle {bundle}: the folder {bundle.parent} does not exist; make it first")
+    patterns = [SPEC, "*.csv", "*.parquet", "report/**/*", "cells/events.out.tfevents.*"]
+    patterns += [f"cells/*/*/{name}" for name in _OF_TRIALS]
+    if checkpoints:
+        patterns.append(f"cells/*/*/{_CHECKPOINTS}")
+    found = sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
+    name = folder.resolve().name
+    with replacing(bundle) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in found:
+            archive.write(path, Path(name, path.relative_to(folder)))
+    return len(found)

@@ -1,0 +1,53 @@
+"""What one needs to repeat a study."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+import yaml
+
+from biformer_lit.sweep.report.content import Content
+from biformer_lit.sweep.study import SPEC
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What one needs to repeat a study.
+
+    Args:
+        command: The command line.
+        facts: Name to text: seeds, versions, machines, commits.
+        spec: The study file.
+        config_of: The cell whose complete config is given.
+        config: That config as YAML, None if no trial's files are here.
+    """
+
+    command: str
+    facts: list[tuple[str, str]]
+    spec: str
+    config_of: str
+    config: str | None
+
+
+def reproduction(content: Content) -> Reproduction:
+    """What one needs to repeat a study."""
+    frame = content.frame
+    cell = content.baseline["cell"] if content.baseline is not None else frame["cell"].iloc[0]
+    config = content.config_of(cell)
+    facts = [("seeds", ", ".join(str(seed) for seed in dict.fromkeys(frame["seed"])))]
+    packages = [name for name in frame.columns if name.startswith("version:")]
+    facts.append(("versions", ", ".join(f"{name.removeprefix('version:')} {_each(frame[name])}" for name in packages)))
+    facts += [(name, _each(frame[name])) for name in ("device", "host", "git_commit")]
+    hours = frame["wall_seconds"].sum() / 3600
+    facts.append(("training time", f"{hours:.2f} h over all trials"))
+    return Reproduction(
+        f"python -m biformer_lit sweep run {content.spec.name}.yaml",
+        [(name.replace("_", " "), text) for name, text in facts if text],
+        (content.folder / SPEC).read_text(encoding="utf-8"),
+        cell,
+        None if config is None else yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
+    )
+
+
+def _each(values: pd.Series) -> str:
+    """Every value that there is, once."""
+    return " / ".join(str(value) for value in dict.fromkeys(values.dropna()))

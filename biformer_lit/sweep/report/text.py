@@ -1,0 +1,85 @@
+"""The report as Markdown, and the main table for LaTeX."""
+
+import pandas as pd
+
+from biformer_lit.sweep.report.answer import Answer
+from biformer_lit.sweep.report.content import Content
+from biformer_lit.sweep.report.reproduce import reproduction
+from biformer_lit.sweep.report.unit import count
+
+_LATEX = str.maketrans({
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "\N{MINUS SIGN}": "$-$", "±": r"$\pm$", "<": r"\textless{}", ">": r"\textgreater{}",
+})  # fmt: skip
+
+
+def main_table(content: Content) -> pd.DataFrame:
+    """The main table as it is read: texts, a row for each cell."""
+    unit, rows = content.unit, []
+    for row in content.table.to_dict("records"):
+        sd = unit.number(row["sd"])
+        interval = unit.interval(row["low"], row["high"])
+        difference = " ".join(part for part in (unit.signed(row["difference"]), interval) if part)
+        speed, memory = row["images_per_second"], row["peak_memory_bytes"]
+        rows.append({
+            "cell": row["cell"],
+            unit.title: unit.number(row["mean"]) + (f" ± {sd}" if sd else ""),
+            "n": f"{row['complete']}/{row['planned']}",
+            "difference": difference,
+            "claim": "" if pd.isna(row["claim"]) else row["claim"],
+            "parameters": count(row["parameters"]),
+            "MACs": count(row["macs"]),
+            "images/s": "" if pd.isna(speed) else f"{speed:.0f}",
+            "memory (GiB)": "" if pd.isna(memory) else f"{memory / 2**30:.2f}",
+            "not complete": "" if pd.isna(row["problems"]) else row["problems"],
+        })  # fmt: skip
+    table = pd.DataFrame(rows)
+    return table if table["not complete"].any() else table.drop(columns="not complete")
+
+
+def latex_table(content: Content) -> str:
+    """The main table for LaTeX with the booktabs package."""
+    table = main_table(content)
+    escaped = table.map(lambda text: text.translate(_LATEX)).rename(columns=lambda name: name.translate(_LATEX))
+    numbers = {unit for unit in escaped.columns if unit not in ("cell", "claim", "not complete")}
+    columns = "".join("r" if name in numbers else "l" for name in escaped.columns)
+    body: str = escaped.style.hide(axis="index").to_latex(hrules=True, column_format=columns)
+    return f"% \\usepackage{{booktabs}}\n{body}"
+
+
+def markdown(content: Content, said: Answer, figures: dict[str, str]) -> str:
+    """The report as Markdown.
+
+    Args:
+        content: The study.
+        said: Its answer.
+        figures: Name in the folder ``figures`` to what the figure shows.
+    """
+    complete, planned, incomplete = content.counts
+    table = main_table(content)
+    lines = [f"# {content.spec.question}", "", f"**{said.sentence}**", "", *(f"{note}\n" for note in said.notes)]
+    lines += [f"Study {content.spec.name}, {complete} of {planned} trials complete.", "", grid(table)]
+    level = f"{100 * content.table['confidence'].iloc[0]:g} %"
+    notes = (
+        "± standard deviation over seeds; n: complete/planned trials; difference to the baseline over paired seeds "
+        f"with its {level} t interval, for each cell alone."
+    )
+    lines += ["", notes, ""]
+    if incomplete:
+        lines += ["## Not complete", "", *(f"- {line}" for line in incomplete), ""]
+    for name, title in figures.items():
+        lines += [f"![{title}](figures/{name}.png)", "", f"*{title}*", ""]
+    repeat = reproduction(content)
+    lines += ["## Repeat it", "", f"    {repeat.command}", "", *(f"- {name}: {text}" for name, text in repeat.facts)]
+    return "\n".join(lines) + "\n"
+
+
+def grid(table: pd.DataFrame) -> str:
+    """A table in Markdown."""
+
+    def line(cells: list[str]) -> str:
+        return "| " + " | ".join(" ".join(str(cell).split()).replace("|", "\\|") for cell in cells) + " |"
+
+    rows = [list(row) for row in table.itertuples(index=False, name=None)]
+    return "\n".join([line(list(table.columns)), "|" + "---|" * len(table.columns), *map(line, rows)])

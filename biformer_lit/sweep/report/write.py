@@ -1,0 +1,57 @@
+"""Writes a study's report."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from biformer_lit.files import replacing
+from biformer_lit.sweep.report.answer import Answer, answer
+from biformer_lit.sweep.report.content import Content, read_content
+from biformer_lit.sweep.report.figures import write_figures
+from biformer_lit.sweep.report.page import page
+from biformer_lit.sweep.report.routing import routing_maps
+from biformer_lit.sweep.report.text import latex_table, main_table, markdown
+
+PAGE, MARKDOWN, LATEX, TABLE = "report.html", "report.md", "table.tex", "table.csv"
+
+
+def write_report(folder: Path, out: Path, say: Callable[[str], None]) -> Answer:
+    """Write a study's report from the files in its folder.
+
+    Args:
+        folder: The study's, with ``study.yaml`` and the results that ``sweep export`` writes.
+        out: Gets report.html, report.md, table.tex, table.csv and figures/; made if it is not there.
+        say: Gets a line when a part that takes its time begins.
+
+    Returns:
+        The answer to the study's question.
+
+    Raises:
+        ConfigError: If there is nothing to report.
+    """
+    content = read_content(folder)
+    said = answer(content)
+    out.mkdir(parents=True, exist_ok=True)
+    say("drawing the figures")
+    figures = write_figures(content, out / "figures")
+    maps = routing_maps(content)
+    for one in maps:
+        name = f"routing_{one.role.partition(' ')[0]}"
+        with replacing(out / "figures" / f"{name}.png") as path:
+            path.write_bytes(one.png)
+        figures[name] = f"Routing of {one.cell} ({one.role}), seed {one.seed}, step {one.step}"
+    say("writing the page")
+    _write(out / MARKDOWN, markdown(content, said, figures))
+    _write(out / LATEX, latex_table(content))
+    _write(out / TABLE, _csv(content))
+    _write(out / PAGE, page(content, said, maps))
+    return said
+
+
+def _csv(content: Content) -> str:
+    text: str = main_table(content).to_csv(index=False)
+    return text
+
+
+def _write(path: Path, text: str) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
