@@ -3,12 +3,18 @@
 Importing the package registers the models with timm: ``timm.create_model("biformer_tiny")``.
 """
 
+import sys
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from biformer_lit.attention import BiLevelRoutingAttention, RoutingRecord, record_routing
-from biformer_lit.backbone import Backbone, BiFormer, LoadReport, convert_checkpoint, fold_norms, load_weights
 from biformer_lit.errors import BiFormerLitError, CheckpointError, ConfigError, DataError
-from biformer_lit.tasks import ClassificationTask, load_task
+
+if TYPE_CHECKING:
+    from biformer_lit.attention import BiLevelRoutingAttention, RoutingRecord, record_routing
+    from biformer_lit.backbone import Backbone, BiFormer, LoadReport, convert_checkpoint, fold_norms, load_weights
+    from biformer_lit.tasks import ClassificationTask, load_task
 
 try:
     __version__ = version("biformer_lit")
@@ -33,3 +39,30 @@ __all__ = [
     "load_weights",
     "record_routing",
 ]
+
+_HOMES = {
+    **dict.fromkeys(("BiLevelRoutingAttention", "RoutingRecord", "record_routing"), "attention"),
+    **dict.fromkeys(
+        ("Backbone", "BiFormer", "LoadReport", "convert_checkpoint", "fold_norms", "load_weights"), "backbone"
+    ),
+    **dict.fromkeys(("ClassificationTask", "load_task"), "tasks"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """The names above, imported when they are first asked for: what the command line does until then."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+# Importing PyTorch takes longer than looking how a study stands, so the command line leaves it to its commands. While
+# ``python -m biformer_lit`` looks for the module to run, sys.argv[0] is "-m".
+if not (sys.argv and (sys.argv[0] == "-m" or Path(sys.argv[0]).stem == "biformer-lit")):
+    import_module(f"{__name__}.tasks")

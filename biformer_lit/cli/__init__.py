@@ -1,4 +1,7 @@
-"""The command line: LightningCLI for training and evaluation, and commands of our own."""
+"""The command line: LightningCLI for training and evaluation, and commands of our own.
+
+What a command needs is imported when it is called: importing PyTorch takes longer than looking how a study stands.
+"""
 
 import contextlib
 import sys
@@ -6,58 +9,47 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import torch
 import yaml
-from jsonargparse import ArgumentParser, auto_cli
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.cli import LightningCLI
 
-from biformer_lit.backbone.weights import convert_checkpoint
-from biformer_lit.cli.reading import estimate, parse_fit, with_recipes
-from biformer_lit.cli.training import SETTINGS, BiFormerCLI, OneLineErrors, fail
+from biformer_lit.cli.refusing import fail
 from biformer_lit.errors import BiFormerLitError
-from biformer_lit.messages import one_line
-from biformer_lit.profiling import complexity, measure_config, profile
-from biformer_lit.routing.visualize import visualize
-from biformer_lit.sweep.command import sweep
+from biformer_lit.messages import COMMANDS, one_line
+
+if TYPE_CHECKING:
+    from lightning.pytorch.cli import LightningCLI
 
 __all__ = ["main", "parse_fit", "run", "run_command"]
 
 
-class CommandParser(OneLineErrors, ArgumentParser):
-    """Parser of our own commands with errors for people."""
-
-
-def convert(src: str, dst: str, copy: Literal["raw", "ema"] | None = None) -> None:
-    """Rewrite a checkpoint as safetensors under this package's parameter names.
+def parse_fit(args: list[str]) -> dict[str, Any]:
+    """The complete config that ``python -m biformer_lit fit ARGS`` would run, as plain values; nothing is run.
 
     Args:
-        src: A released checkpoint of either layout, one of ours, or a state dict.
-        dst: The .safetensors file to make; never overwritten.
-        copy: raw or ema, where the file holds both; by default those that the file's figures belong to.
+        args: The command line after ``fit``.
+
+    Raises:
+        ConfigError: On a bad argument or config.
     """
-    print(f"{dst}: {convert_checkpoint(src, dst, copy=copy)}")
+    from biformer_lit.cli.reading import complete_config  # noqa: PLC0415
+
+    return complete_config(args)
 
 
-def _of_function(function: Callable[..., None]) -> Callable[[list[str]], None]:
-    return lambda args: _call(function, args, f"biformer_lit {function.__name__}")
+def _measure(config: dict[str, Any]) -> tuple[int, int]:
+    from biformer_lit.profiling import measure_config  # noqa: PLC0415
+
+    return measure_config(config)
 
 
-def _sweep(args: list[str]) -> None:
-    status = sweep(args, parse_fit, measure_config, estimate)
-    if status:
-        raise SystemExit(status)
+def _estimate(config: dict[str, Any]) -> float:
+    from biformer_lit.cli.reading import estimate  # noqa: PLC0415
+
+    return estimate(config)
 
 
-_COMMANDS: dict[str, Callable[[list[str]], None]] = {
-    **{function.__name__: _of_function(function) for function in (profile, complexity, convert, visualize)},
-    "sweep": _sweep,
-}
-
-
-def main(args: list[str] | dict[str, Any] | None = None) -> LightningCLI | None:
+def main(args: list[str] | dict[str, Any] | None = None) -> "LightningCLI | None":
     """Run a command, as ``python -m biformer_lit`` does.
 
     Args:
@@ -71,10 +63,32 @@ def main(args: list[str] | dict[str, Any] | None = None) -> LightningCLI | None:
         SystemExit: On a bad command line, with status 2.
     """
     given = sys.argv[1:] if args is None else args
+    if not isinstance(given, list) or not given or given[0] not in COMMANDS:
+        return _train(given)
+    if given[0] == "sweep":
+        _sweep(given[1:])
+    else:
+        from biformer_lit.cli.functions import FUNCTIONS, call  # noqa: PLC0415
+
+        call(FUNCTIONS[given[0]], given[1:], f"biformer_lit {given[0]}")
+    return None
+
+
+def _sweep(args: list[str]) -> None:
+    from biformer_lit.sweep.command import sweep  # noqa: PLC0415
+
+    status = sweep(args, parse_fit, _measure, _estimate)
+    if status:
+        raise SystemExit(status)
+
+
+def _train(given: list[str] | dict[str, Any]) -> "LightningCLI":
+    import torch  # noqa: PLC0415
+
+    from biformer_lit.cli.reading import with_recipes  # noqa: PLC0415
+    from biformer_lit.cli.training import SETTINGS, BiFormerCLI  # noqa: PLC0415
+
     if isinstance(given, list):
-        if given and given[0] in _COMMANDS:
-            _COMMANDS[given[0]](given[1:])
-            return None
         given = with_recipes(given)
     torch.set_float32_matmul_precision("high")
     # recipe names were put in for it, so the list differs from sys.argv on purpose
@@ -91,12 +105,10 @@ def run() -> None:
 
 def run_command(command: Callable[..., None]) -> None:
     """Run a function as a script whose options are the function's arguments, with errors in one line."""
+    from biformer_lit.cli.functions import call  # noqa: PLC0415
+
     with _errors_in_one_line():
-        _call(command, sys.argv[1:], Path(sys.argv[0]).name)
-
-
-def _call(command: Callable[..., None], args: list[str], prog: str) -> None:
-    auto_cli(command, args=args, parser_class=CommandParser, prog=prog)
+        call(command, sys.argv[1:], Path(sys.argv[0]).name)
 
 
 @contextlib.contextmanager
@@ -114,7 +126,9 @@ def _users_error(error: Exception) -> str | None:
     """What to tell the user if ``error`` is of the user's making; None for a defect, which needs its traceback."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}; check the path, and that it may be read or written"
-    if isinstance(error, BiFormerLitError | MisconfigurationException | FileNotFoundError | yaml.YAMLError):
+    if isinstance(error, BiFormerLitError | FileNotFoundError | yaml.YAMLError):
+        return str(error)
+    if type(error).__name__ == "MisconfigurationException":  # by name: without Lightning it cannot have been raised
         return str(error)
     if isinstance(error, ValueError) and _raised_in(error).startswith("lightning."):
         return f"trainer: {error}"  # how Lightning refuses what it looks at only when the run starts

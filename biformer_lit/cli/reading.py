@@ -45,7 +45,7 @@ class ConfigReader(BiFormerCLI):
         """Build nothing."""
 
 
-def parse_fit(args: list[str]) -> dict[str, Any]:
+def complete_config(args: list[str]) -> dict[str, Any]:
     """The complete config that ``python -m biformer_lit fit ARGS`` would run, as plain values; nothing is run.
 
     Args:

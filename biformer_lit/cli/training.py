@@ -4,7 +4,7 @@ import contextlib
 import io
 import sys
 import warnings
-from typing import Any, NoReturn
+from typing import Any
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
@@ -15,27 +15,13 @@ import biformer_lit
 from biformer_lit.backbone.weights import read_checkpoint
 from biformer_lit.callbacks import ConfusionMatrix, InputImages, PredictionWriter, RoutingMaps, Throughput
 from biformer_lit.callbacks.tensorboard import tensorboard_writers
+from biformer_lit.cli.refusing import OneLineErrors
 from biformer_lit.data import HFDataModule
 from biformer_lit.dotted import flat
 from biformer_lit.errors import BiFormerLitError, CheckpointError, ConfigError, causes
-from biformer_lit.messages import one_line
 from biformer_lit.report import print_results
 from biformer_lit.tasks import BiFormerTask
 from biformer_lit.tasks.checkpoint import check_is_task
-
-
-def fail(message: str) -> NoReturn:
-    """Leave with one line and exit status 2."""
-    sys.stderr.write(f"error: {message}\n")
-    raise SystemExit(2)
-
-
-class OneLineErrors:
-    """Parser mix-in: a bad argument or config gives one line and exit status 2, without usage and traceback."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Print the message as one line and leave."""
-        fail(one_line(message))
 
 
 class TrainingParser(OneLineErrors, LightningArgumentParser):

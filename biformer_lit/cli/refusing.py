@@ -1,0 +1,20 @@
+"""How the command line refuses what it was given: one line and exit status 2."""
+
+import sys
+from typing import NoReturn
+
+from biformer_lit.messages import one_line
+
+
+def fail(message: str) -> NoReturn:
+    """Leave with one line and exit status 2."""
+    sys.stderr.write(f"error: {message}\n")
+    raise SystemExit(2)
+
+
+class OneLineErrors:
+    """Parser mix-in: a bad argument or config gives one line and exit status 2, without usage and traceback."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Print the message as one line and leave."""
+        fail(one_line(message))
