@@ -278,3 +278,12 @@ def test_every_public_name_is_there():
         assert getattr(biformer_lit, name) is not None
     with pytest.raises(AttributeError, match="nonsense"):
         _ = biformer_lit.nonsense
+
+
+def test_one_batch_is_not_all_of_them(root, tmp_path):
+    """Lightning takes 1 for one batch and 1.0 for all; which of them a parser makes of 1 hangs on the order of imports."""
+    command = [sys.executable, "-m", "biformer_lit", "fit", "--config", str(root / "tests/configs/tiny.yaml")]
+    options = ["--trainer.limit_val_batches", "1", "--print_config"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert yaml.safe_load(done.stdout)["trainer"]["limit_val_batches"] == 1
+    assert "limit_val_batches: 1\n" in done.stdout

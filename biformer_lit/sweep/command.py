@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--extend", action="store_true", help="add the study file's new cells and seeds to a study")
     run.add_argument("--retry-failed", action="store_true", help="try failed cells again")
     for name, text in _TEXTS.items():
-        command = commands.add_parser(name, help=text, description=f"{text.capitalize()}.", allow_abbrev=False)
+        command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
         if name == "compare":
             command.add_argument("study", nargs="+", help="folders, study files or bundles of at least two studies")
         else:
@@ -95,7 +95,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--bundle", type=Path, help="also pack everything but checkpoints as this zip file")
             command.add_argument("--checkpoints", action="store_true", help="pack the checkpoints, too")
         if name in ("report", "compare"):
-            command.add_argument("--out", type=Path, help="folder to write to (default: beside the study)")
+            default = "comparison, here" if name == "compare" else "report in the study's folder, or beside the bundle"
+            command.add_argument("--out", type=Path, help=f"folder to write to (default: {default})")
     return parser
 
 
