@@ -281,7 +281,7 @@ def test_every_public_name_is_there():
 
 
 def test_one_batch_is_not_all_of_them(root, tmp_path):
-    """Lightning takes 1 for one batch and 1.0 for all; which of them a parser makes of 1 hangs on the order of imports."""
+    """Lightning takes 1 for one batch and 1.0 for all; what a parser makes of 1 may hang on the order of imports."""
     command = [sys.executable, "-m", "biformer_lit", "fit", "--config", str(root / "tests/configs/tiny.yaml")]
     options = ["--trainer.limit_val_batches", "1", "--print_config"]
     done = subprocess.run([*command, *options], capture_output=True, text=True, check=True, cwd=tmp_path)
