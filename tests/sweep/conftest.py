@@ -149,3 +149,16 @@ def storage_of(request, tmp_path):
         return ["--storage", request.getfixturevalue("grpc_proxy")(behind)]
 
     return arguments
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """The system's chromium, without a window."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright (pip install playwright)")
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        pytest.skip("needs chromium (apt install chromium)")
+    with playwright.sync_playwright() as play:
+        started = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield started
+        started.close()

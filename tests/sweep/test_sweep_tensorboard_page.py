@@ -4,7 +4,6 @@
 
 import contextlib
 import json
-import shutil
 import subprocess
 import sys
 import time
@@ -17,11 +16,6 @@ from tensorboards import update
 
 from biformer_lit.cli import main
 from biformer_lit.sweep import summaries
-
-playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright (pip install playwright)")
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-if CHROMIUM is None:
-    pytest.skip("needs chromium (apt install chromium)", allow_module_level=True)
 
 FACTORS = {
     "width": {"key": "fake.width", "values": [16, 32]},
@@ -97,14 +91,6 @@ def server(request, finished, tmp_path_factory):
     log = tmp_path_factory.mktemp("server") / "log"
     with serving(finished, log, "--load_fast", request.param) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as play:
-        started = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture
