@@ -25,7 +25,6 @@ from biformer_lit.sweep.spec import StudySpec, read_spec
 from biformer_lit.sweep.status import print_status
 from biformer_lit.sweep.storage import closing
 from biformer_lit.sweep.study import begin, folder_of, open_ledger
-from biformer_lit.sweep.tensorboard import write_tensorboard
 
 Estimate: TypeAlias = Callable[[dict[str, Any]], float]
 """From a complete config of ``fit`` to the seconds that it would train here."""
@@ -160,8 +159,6 @@ def _run(
             if given.retry_failed:
                 ledger.enqueue(source.jobs(), again=True)
             _raise_on_sigterm()
-            jobs = source.jobs()
-            write_tensorboard(folder, jobs, ledger.standings(job.key for job in jobs), say=display.say)
             try:
                 standings = Runner(spec, source, ledger, display, workers=workers, groups=groups).run()
             except KeyboardInterrupt:

@@ -23,7 +23,7 @@ from biformer_lit.sweep.resolve import trial_config
 from biformer_lit.sweep.source import Source
 from biformer_lit.sweep.spec import StudySpec
 from biformer_lit.sweep.storage import StorageError, patiently
-from biformer_lit.sweep.tensorboard import write_trial
+from biformer_lit.sweep.tensorboard import write_tensorboard, write_trial
 from biformer_lit.sweep.trial import TrialProcess, next_command, slot_environment, start, why_failed
 
 Command = Callable[[Path, Path], list[str]]
@@ -89,9 +89,13 @@ class Runner:
         Returns:
             How each job stands at the end.
         """
+        shown = False
         try:
             while not self._over():
                 self._fill()
+                if not shown:  # not before, for importing TensorBoard takes a second, in which trials can run
+                    shown = True
+                    write_tensorboard(self.ledger.folder, self.source.jobs(), self._standings, say=self.display.say)
                 for slot, running in list(self._running.items()):
                     self._look_after(slot, running)
                 self.display.show([running.line for running in self._running.values()], self._standings)
@@ -143,7 +147,6 @@ class Runner:
             claim.fail("constraint", problem)
             self._show(job, "failed", parameters=resolved.parameters, macs=resolved.macs)
             return
-        self._show(job, "running", parameters=resolved.parameters, macs=resolved.macs)
         (folder / "prune").unlink(missing_ok=True)
         config = folder / "config.yaml"
         # JSON is YAML, and leaves no doubt about what is text; training rewrites the file, so it is made anew each time
@@ -157,6 +160,7 @@ class Runner:
         command = self.command(folder, config)
         process = patiently(lambda: start(command, folder, env=environment, lock=claim.lock), self.display.say)
         self._running[slot] = Running(claim, process, progress)
+        self._show(job, "running", parameters=resolved.parameters, macs=resolved.macs)
 
     def _look_after(self, slot: int, running: Running) -> None:
         code = running.process.poll()
