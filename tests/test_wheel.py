@@ -31,7 +31,8 @@ def wheel(root, tmp_path_factory):
 def test_what_is_in_it(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     recipes = {f"biformer_lit/recipes/{n}.yaml" for n in ("digits", "cifar10", "fashion_mnist", "imagenet1k_tiny")}
-    assert {"biformer_lit/py.typed", "biformer_lit/__main__.py", *recipes} <= names
+    page = {f"biformer_lit/sweep/report/page.{kind}" for kind in ("html", "css", "js")}
+    assert {"biformer_lit/py.typed", "biformer_lit/__main__.py", *recipes, *page} <= names
     assert all(name.startswith(("biformer_lit/", "biformer_lit-")) for name in names)
     metadata = next(n for n in names if n.endswith("entry_points.txt"))
     assert b"biformer-lit = biformer_lit.__main__:run" in zipfile.ZipFile(wheel).read(metadata)
