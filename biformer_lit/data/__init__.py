@@ -2,6 +2,16 @@
 
 from biformer_lit.data.base import HFDataModule
 from biformer_lit.data.classification import ClassificationDataModule
+from biformer_lit.data.mask_transforms import SegmentationAugmentation
+from biformer_lit.data.scenes import Scenes
+from biformer_lit.data.segmentation import SegmentationDataModule
 from biformer_lit.data.transforms import Augmentation
 
-__all__ = ["Augmentation", "ClassificationDataModule", "HFDataModule"]
+__all__ = [
+    "Augmentation",
+    "ClassificationDataModule",
+    "HFDataModule",
+    "Scenes",
+    "SegmentationAugmentation",
+    "SegmentationDataModule",
+]

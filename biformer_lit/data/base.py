@@ -20,6 +20,7 @@ from biformer_lit.data.loaders import (
     training_position,
 )
 from biformer_lit.data.loading import (
+    DIGITS,
     EMBEDDED,
     columns_of,
     find_image_column,
@@ -36,13 +37,13 @@ from biformer_lit.seeding import base_seed, derive_seed
 class HFDataModule(LightningDataModule):
     """Opens the data set, divides it, and makes loaders whose batches depend on the position only.
 
-    A task's data module implements ``find_targets`` and ``reader``, and may override ``check``, ``divide``
-    and ``collate``. Batches are dictionaries; ``index`` is the row number in the stored split.
+    A task's data module implements ``find_targets`` and ``reader``, and may override ``check``, ``divide``,
+    ``collate`` and ``load``. Batches are dictionaries; ``index`` is the row number in the stored split.
 
     Args:
-        dataset: ``digits`` (embedded, no download), a local folder (Parquet files, images in class folders,
-            or the output of ``save_to_disk``), or the id of a data set on the Hugging Face hub. What exists
-            on disk never causes a look-up on the hub.
+        dataset: ``digits`` or ``digit_scenes`` (embedded, no download), a local folder (Parquet files, images
+            in class folders, or the output of ``save_to_disk``), or the id of a data set on the Hugging Face
+            hub. What exists on disk never causes a look-up on the hub.
         config_name: Configuration of the data set, where it has several.
         revision: Branch, tag or commit of a data set on the hub.
         train_split: Name of the split to train on.
@@ -72,7 +73,7 @@ class HFDataModule(LightningDataModule):
 
     def __init__(
         self,
-        dataset: str = EMBEDDED,
+        dataset: str = DIGITS,
         config_name: str | None = None,
         revision: str | None = None,
         train_split: str = "train",
@@ -104,7 +105,7 @@ class HFDataModule(LightningDataModule):
 
     def _check_arguments(self) -> None:
         require(bool(self.dataset), "dataset", self.dataset, "must name a data set")
-        if self.dataset == EMBEDDED:
+        if self.dataset in EMBEDDED:
             for name in ("config_name", "revision"):
                 value = getattr(self, name)
                 require(value is None, name, value, "is for data sets on the hub or in a folder; leave it out")
@@ -143,14 +144,18 @@ class HFDataModule(LightningDataModule):
         train, held_out = train_test_split(rows, test_size=self.val_fraction, random_state=self.split_seed)
         return np.sort(train), np.sort(held_out)
 
-    def collate(self) -> Collate:
-        """What makes a batch of samples."""
+    def collate(self, part: Part) -> Collate:
+        """What makes a batch of samples for ``part``."""
         return Collate()
+
+    def load(self) -> dict[str, Any]:
+        """All splits of the data set by name, ``datasets.Dataset`` or ``datasets.IterableDataset``."""
+        return load_splits(self.dataset, self.config_name, self.revision, self.streaming)
 
     def prepare_data(self) -> None:
         """Download the data set and prepare it on the disk; Lightning calls this once per node."""
         if not self.streaming:
-            load_splits(self.dataset, self.config_name, self.revision)
+            self.load()
 
     def setup(self, stage: str | None = None) -> None:
         """Open the data set and check what ``stage`` needs; what is done already is not done again.
@@ -170,7 +175,7 @@ class HFDataModule(LightningDataModule):
                 self._prepare(part)
 
     def _open(self) -> None:
-        splits = load_splits(self.dataset, self.config_name, self.revision, self.streaming)
+        splits = self.load()
         first = self.train_split if self.train_split in splits else next(iter(splits))
         features = columns_of(splits[first], first)
         self._image_column = find_image_column(features, self.image_column)
@@ -264,7 +269,7 @@ class HFDataModule(LightningDataModule):
 
         start(*training_position(self.trainer))
         dataset = self._rows(source, "train", base_seed())
-        loader = TrainLoader(dataset, sampler=sampler, drop_last=True, **self._options(self.batch_size))
+        loader = TrainLoader(dataset, sampler=sampler, drop_last=True, **self._options("train"))
         follow_epochs(loader, self.trainer, start)
         return loader
 
@@ -285,7 +290,7 @@ class HFDataModule(LightningDataModule):
             return self._stream_loader(part)
         source = self._source(part)
         sampler = EvalSampler(len(source.rows), *self._process())
-        return Loader(self._rows(source, part, None), sampler=sampler, **self._options(self.eval_batch_size))
+        return Loader(self._rows(source, part, None), sampler=sampler, **self._options(part))
 
     def _rows(self, source: Source, part: Part, seed: int | None) -> RowDataset:
         read = self.reader(self._image_column, part)
@@ -301,11 +306,12 @@ class HFDataModule(LightningDataModule):
         read = self.reader(self._image_column, part)
         skip = self.on_bad_image == "skip"
         dataset = RowStream(source, self.skipped[source.split], read, seed, skip, process, size)
-        loader = TrainLoader(dataset, drop_last=part == "train", **self._options(size))
+        loader = TrainLoader(dataset, drop_last=part == "train", **self._options(part))
         if part == "train":
             dataset.start(*training_position(self.trainer))
             follow_epochs(loader, self.trainer, dataset.start)
         return loader
 
-    def _options(self, batch_size: int) -> dict[str, Any]:
-        return loader_options(self.trainer, batch_size, self.num_workers, self.collate())
+    def _options(self, part: Part) -> dict[str, Any]:
+        size = self.batch_size if part == "train" else self.eval_batch_size
+        return loader_options(self.trainer, size, self.num_workers, self.collate(part))

@@ -2,6 +2,8 @@
 
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -62,18 +64,35 @@ def decode_image(value: Any, where: str) -> Image.Image:
         BadImageError: If there is no image, or it is truncated, damaged, missing on disk, suspiciously
             large or has values outside the documented ranges.
     """
+    with reading(where, "image"):
+        return _to_rgb(upright(open_image(value)))
+
+
+@contextmanager
+def reading(where: str, what: str) -> Iterator[None]:
+    """Make a one-line ``BadImageError`` of whatever goes wrong while an image is decoded.
+
+    Args:
+        where: What the message starts with.
+        what: What is decoded.
+    """
     try:
-        image = _open(value)
-        image.load()
-        if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # transposing copies, and few need it
-            image = ImageOps.exif_transpose(image)
-        return _to_rgb(image)
+        yield
     except _DECODING_ERRORS as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise BadImageError(f"{where}: the image cannot be read ({reason}); {REMEDY}") from error
+        raise BadImageError(f"{where}: the {what} cannot be read ({reason}); {REMEDY}") from error
 
 
-def _open(value: Any) -> Image.Image:
+def upright(image: Image.Image) -> Image.Image:
+    """The image turned as its EXIF orientation says."""
+    image.load()
+    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # transposing copies, and few need it
+        return ImageOps.exif_transpose(image)
+    return image
+
+
+def open_image(value: Any) -> Image.Image:
+    """Open what is stored for an image, see ``decode_image``; raises whatever Pillow raises."""
     if isinstance(value, Image.Image):
         return value
     if isinstance(value, np.ndarray):

@@ -7,15 +7,22 @@ from typing import Any, Literal
 import datasets
 
 from biformer_lit.data.digits import load_digits_dataset
+from biformer_lit.data.scenes import SCENES, Scenes, load_scenes
 from biformer_lit.errors import ConfigError, DataError
 
-EMBEDDED = "digits"
+DIGITS = "digits"
+EMBEDDED = (DIGITS, SCENES)
+"""Data sets that come with the package."""
 
 _SPLIT_NAMES = {
     "validation": ("validation", "val", "valid", "dev", "eval", "evaluation"),
     "test": ("test", "testing"),
 }
 _IMAGE_COLUMNS = ("image", "img", "images", "picture", "photo", "pixel_values", "jpg", "png")
+_MASK_COLUMNS = (
+    *("annotation", "mask", "label", "segmentation", "annotations", "masks", "labels", "segmentation_mask"),
+    *("semantic_mask", "semantic_segmentation", "semantic", "label_map", "labelmap", "seg", "gt", "target", "y"),
+)
 _LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target", "y", "category", "cls")
 _LOADING_ERRORS = (
     OSError,
@@ -26,11 +33,16 @@ _LOADING_ERRORS = (
     IndexError,
     datasets.exceptions.DatasetsError,
 )
+_DEFAULT_SCENES = Scenes()
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 
 
 def load_splits(
-    dataset: str, config_name: str | None = None, revision: str | None = None, streaming: bool = False
+    dataset: str,
+    config_name: str | None = None,
+    revision: str | None = None,
+    streaming: bool = False,
+    scenes: Scenes = _DEFAULT_SCENES,
 ) -> dict[str, Any]:
     """Open all splits of a data set.
 
@@ -38,11 +50,12 @@ def load_splits(
     a path (``/``, ``./``, ``../``, ``~``) is a path even if nothing is there.
 
     Args:
-        dataset: ``digits`` (embedded), a local folder (Parquet files, images in class folders, or what
-            ``save_to_disk`` wrote), or the id of a data set on the hub.
+        dataset: ``digits`` or ``digit_scenes`` (embedded), a local folder (Parquet files, images in class
+            folders, or what ``save_to_disk`` wrote), or the id of a data set on the hub.
         config_name: Configuration of the data set, where it has several.
         revision: Branch, tag or commit of a data set on the hub.
         streaming: Open as ``datasets.IterableDataset``, without preparing a copy on disk.
+        scenes: What the scenes of ``digit_scenes`` look like.
 
     Returns:
         ``datasets.Dataset`` (or ``datasets.IterableDataset``) by split name.
@@ -50,8 +63,8 @@ def load_splits(
     Raises:
         DataError: If there is no such data set, or it cannot be opened; the message says what to do.
     """
-    if dataset == EMBEDDED:
-        splits: dict[str, Any] = dict(load_digits_dataset())
+    if dataset in EMBEDDED:
+        splits: dict[str, Any] = dict(load_digits_dataset() if dataset == DIGITS else load_scenes(scenes))
         return {name: _stream(table) for name, table in splits.items()} if streaming else splits
     path = Path(dataset).expanduser()
     if path.exists():
@@ -60,7 +73,7 @@ def load_splits(
         raise DataError(
             f"data.init_args.dataset: the folder {str(path)!r} does not exist (seen from "
             f"{str(Path.cwd())!r}); give a folder with Parquet files or images, the id of a data set on the "
-            "Hugging Face hub, or 'digits'"
+            f"Hugging Face hub, or {' or '.join(map(repr, EMBEDDED))}"
         )
     return _load_hub(dataset, config_name, revision, streaming)
 
@@ -202,6 +215,33 @@ def find_label_column(features: datasets.Features, given: str | None, argument: 
         return given
     classes = [name for name, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
     return _only(classes, _only_named(classes or list(features), _LABEL_COLUMNS), features, argument, "labels")
+
+
+def find_mask_column(
+    features: datasets.Features, given: str | None, image_column: str, argument: str = "mask_column"
+) -> str:
+    """Name of the column that holds the label maps of the images.
+
+    Args:
+        features: The columns of the data set.
+        given: The name the user gave, if any.
+        image_column: The column that holds the images.
+        argument: The argument that an error names.
+
+    Returns:
+        ``given``, the only other column that holds images, or the first of them with a usual name.
+
+    Raises:
+        ConfigError: If ``given`` is not a column, or is the column with the images.
+        DataError: If the column does not hold images, or none or several come into question.
+    """
+    if given is not None:
+        _require_column(features, given, argument)
+        if given == image_column:
+            raise ConfigError(f"data.init_args.{argument}: {given!r} holds the images themselves; {_columns(features)}")
+        return find_image_column(features, given, argument)
+    maps = [name for name, feature in features.items() if name != image_column and _holds_images(feature)]
+    return _only(maps, _only_named(maps, _MASK_COLUMNS), features, argument, "masks (as images)")
 
 
 def _only(sure: list[str], named: str | None, features: datasets.Features, argument: str, what: str) -> str:

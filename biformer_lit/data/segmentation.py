@@ -1,0 +1,174 @@
+"""Data module for semantic segmentation."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+
+from biformer_lit.data.checks import require
+from biformer_lit.data.dense import DenseDataModule
+from biformer_lit.data.images import decode_image
+from biformer_lit.data.loaders import Collate
+from biformer_lit.data.loading import find_mask_column
+from biformer_lit.data.mask_transforms import EvalPair, PadBatch, PairTransform, SegmentationAugmentation, TrainPair
+from biformer_lit.data.masks import LabelRange, decode_mask, name_classes
+from biformer_lit.data.samples import Part, Read
+from biformer_lit.errors import ConfigError, DataError
+
+_DEFAULT_AUGMENTATION = SegmentationAugmentation()
+_DIVISOR = 32  # of height and width in evaluation: what the last stage of a four-stage network divides by
+
+
+@dataclass(frozen=True)
+class ReadSegmented:
+    """Makes a sample of a stored row.
+
+    A sample is ``image``, float32 (3, height, width), ``mask``, int64 (height, width), and ``size``, int64 (2,).
+
+    Attributes:
+        image_column: Column with the image.
+        mask_column: Column with the label map; None if the data set has none.
+        labels: Which stored numbers are which classes; None if the data set has no label maps.
+        ignore_index: The number that means no class.
+        transform: From an RGB image and its label map to tensors.
+        labelled: Whether a row without a label map is an error; otherwise all of it is ignored.
+    """
+
+    image_column: str
+    mask_column: str | None
+    labels: LabelRange | None
+    ignore_index: int
+    transform: PairTransform
+    labelled: bool
+
+    def __call__(self, row: dict[str, Any], where: str) -> dict[str, Any]:
+        """Read a row; ``where`` begins the messages of errors."""
+        picture = decode_image(row[self.image_column], where)
+        shape = picture.height, picture.width
+        stored = None if self.mask_column is None else row.get(self.mask_column)
+        if stored is None or self.labels is None or _is_empty(stored):
+            if self.labelled:
+                raise DataError(f"{where}: the mask is missing; remove the row or label it")
+            numbers = np.full(shape, self.ignore_index, np.int64)
+        else:
+            numbers = decode_mask(stored, where)
+            if numbers.shape != shape:
+                raise DataError(
+                    f"{where}: the mask has {numbers.shape[1]}x{numbers.shape[0]} pixels, but its image has "
+                    f"{shape[1]}x{shape[0]} (upright, as its EXIF orientation says); make them alike or remove the row"
+                )
+            numbers = self.labels.encode(numbers, where)
+        image, mask = self.transform(picture, numbers)
+        return {"image": image, "mask": mask, "size": torch.tensor(mask.shape)}
+
+
+def _is_empty(stored: Any) -> bool:
+    return isinstance(stored, dict) and stored.get("bytes") is None and stored.get("path") is None
+
+
+class SegmentationDataModule(DenseDataModule):
+    """Images with a class for each pixel.
+
+    Batches are ``{"image": float32 (N, 3, H, W), "mask": int64 (N, H, W), "size": int64 (N, 2), "index": int64
+    (N,)}``. In training H and W are ``image_size``. In evaluation they are those of the largest image of the batch,
+    rounded up to multiples of 32: images are padded on the right and at the bottom with the mean colour (0 after
+    normalisation), masks with ``ignore_index``; ``size`` is height and width without that. After ``setup``,
+    ``class_names`` and ``num_classes`` are known. The names come from ``id2label.json`` in a local folder (the
+    classes as trained on, after ``reduce_zero_label``), else from a column that lists the classes in each image,
+    else they are numbers.
+
+    Args:
+        mask_column: Column with the label maps, if it cannot be guessed: images of one channel whose pixels are
+            class numbers.
+        num_classes: Number of classes, without what is ignored. Checked against the names, and needed where nothing
+            names the classes.
+        reduce_zero_label: Take the stored 0 for "no class" and the stored 1 for class 0, as in ADE20K.
+        ignore_index: Number of the pixels without a class, in the data set and in batches.
+        image_size: Size of the crops to train on, in pixels: one number, or height and width.
+        eval_size: In evaluation the shorter side of image and mask is resized to this; by default they keep the
+            size they are stored in.
+        augmentation: What training does to the images.
+        **kwargs: Arguments of ``DenseDataModule``.
+
+    Raises:
+        ConfigError: If an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        mask_column: str | None = None,
+        num_classes: int | None = None,
+        reduce_zero_label: bool = False,
+        ignore_index: int = 255,
+        image_size: int | tuple[int, int] = 512,
+        eval_size: int | None = None,
+        augmentation: SegmentationAugmentation = _DEFAULT_AUGMENTATION,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        require(num_classes is None or num_classes >= 1, "num_classes", num_classes, "must be 1 or more")
+        sides = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+        problem = "must be 1 or more: one number, or height and width"
+        require(len(sides) == 2 and min(sides) >= 1, "image_size", image_size, problem)
+        require(eval_size is None or eval_size >= 1, "eval_size", eval_size, "must be 1 or more, or null")
+        self.mask_column, self.reduce_zero_label = mask_column, reduce_zero_label
+        self.image_size, self.eval_size, self.augmentation = image_size, eval_size, augmentation
+        self.ignore_index = ignore_index
+        self._crop = sides[0], sides[1]
+        self._num_classes = num_classes
+        self._names: list[str] | None = None
+        self._mask_column: str | None = None
+        self._no_masks: str | None = None
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classes, in the order of their numbers; known after ``setup``."""
+        if self._names is None:
+            raise ConfigError(self._no_masks or "data: the classes are not known yet; call setup() first")
+        return list(self._names)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes; known after ``setup``."""
+        return len(self.class_names)
+
+    def find_targets(self, features: datasets.Features, table: Any, split: str) -> list[str]:
+        """Find the column with the label maps, and the names of the classes; see ``HFDataModule``."""
+        try:
+            column = find_mask_column(features, self.mask_column, self._image_column)
+            self._names = name_classes(
+                self.dataset, features, self._num_classes, self.ignore_index, self.reduce_zero_label
+            )
+        except DataError as error:
+            self._no_masks = str(error)  # fatal for all but prediction, see check
+            return []
+        self._mask_column = column
+        return [column]
+
+    def check(self, table: Any, split: str, part: Part) -> None:
+        """Refuse a split without label maps, except for prediction; see ``HFDataModule``."""
+        if part == "predict":
+            return
+        if self._mask_column is None:
+            raise DataError(self._no_masks or "")
+        if self._mask_column not in table.column_names:
+            raise DataError(
+                f"split {split!r} has no column {self._mask_column!r}; name a split with masks, or use predict"
+            )
+
+    def reader(self, image_column: str, part: Part) -> Read:
+        """The function that makes a sample of a stored row; see ``HFDataModule``."""
+        transform: PairTransform = EvalPair(self.eval_size, self.mean, self.std)
+        if part == "train":
+            transform = TrainPair(self.augmentation, self._crop, self.mean, self.std, self.ignore_index)
+        labels = None
+        if self._mask_column is not None:
+            labels = LabelRange(self.num_classes, self.ignore_index, self.reduce_zero_label)
+        labelled = part != "predict"
+        return ReadSegmented(image_column, self._mask_column, labels, self.ignore_index, transform, labelled)
+
+    def collate(self, part: Part) -> Collate:
+        """Batches of images of different sizes, in evaluation; see ``HFDataModule``."""
+        return Collate(PadBatch(self.ignore_index, 1 if part == "train" else _DIVISOR))
