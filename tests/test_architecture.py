@@ -5,11 +5,11 @@ import ast
 import pytest
 
 # each package may import those before it, and the leaves everybody shares
-ORDER = ["ops", "attention", "backbone", "tasks"]
+ORDER = ["ops", "attention", "backbone", "heads", "tasks"]
 LEAVES = {"devices", "errors", "seeding", "messages", "recipes", "parent", "files", "dotted", "history"}
 BESIDE = {
     "data": LEAVES,
-    "profiling": LEAVES | {"attention", "backbone"},
+    "profiling": LEAVES | {"attention", "backbone", "heads"},
     "benchmark": LEAVES | {"ops", "attention", "backbone"},
     # its command loads a task and reads a photo as the data modules do
     "routing": LEAVES | {"ops", "attention", "backbone", "tasks", "data"},

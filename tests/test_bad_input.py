@@ -782,6 +782,74 @@ STUDIES = [
     ),
 ]
 
+# $segment trains on digit_scenes, $masks/NAME on a set of label maps with two classes
+SEGMENTATION_DATA = [
+    pytest.param("$segment --data.image_size 0", r"image_size: 0 must be 1 or more: one number, or", id="crop-zero"),
+    pytest.param("$segment --data.image_size [64,0]", r"image_size: \(64, 0\) must be 1 or more", id="crop-pair"),
+    pytest.param("$segment --data.image_size big", r"image_size: 'big' .*expected int", id="crop-text"),
+    pytest.param("$segment --data.eval_size 0", r"eval_size: 0 must be 1 or more, or null", id="eval-size"),
+    pytest.param(
+        "$segment --data.augmentation.scale [2,1]", r"augmentation\.scale: .* must be .*low <= high", id="mask-scale"
+    ),
+    pytest.param("$segment --data.augmentation.flip 2", r"augmentation\.flip: 2\.0 must be within", id="mask-flip"),
+    pytest.param(
+        "$segment --data.augmentation.cat_max_ratio 0", r"cat_max_ratio: 0\.0 must be above 0", id="cat-max-ratio"
+    ),
+    pytest.param(
+        "$segment --data.augmentation.crop padded",
+        r"unrecognized arguments: --augmentation\.crop.*--help",
+        id="mask-crop",
+    ),
+    pytest.param("$segment --data.scenes.train 0", r"scenes\.train: 0 must be 1 or more", id="scenes-train"),
+    pytest.param("$segment --data.scenes.image_size 100", r"scenes\.image_size: 100 must be a mult", id="scenes-size"),
+    pytest.param("$segment --data.scenes.digits [9,40]", r"scenes\.digits: .* leaves no room; lower", id="scenes-room"),
+    pytest.param(
+        "$segment --data.scenes.clutter 2", r"scenes\.clutter: 2\.0 must be within 0\.\.1", id="scenes-clutter"
+    ),
+    pytest.param(
+        "$segment --data.num_classes 7", r"num_classes: 7 given, but the data set names 11 .*leave", id="mask-classes"
+    ),
+    pytest.param(
+        "$segment --data.ignore_index 3", r"ignore_index: 3 is one of the 11 classes; choose", id="ignore-a-class"
+    ),
+    pytest.param(
+        "$segment --data.mask_column nope", r"mask_column: no column 'nope'; the columns are image", id="mask-column"
+    ),
+    pytest.param(
+        "$segment --data.mask_column image", r"mask_column: 'image' holds the images themselves", id="mask-is-image"
+    ),
+    pytest.param(
+        "$segment --data.mask_column width", r"mask_column: column 'width' holds int64, not images", id="mask-number"
+    ),
+    pytest.param(
+        "$masks/good --data.scenes.seed 1", r"scenes: .* is for the data set digit_scenes; leave", id="foreign-scenes"
+    ),
+    pytest.param("$masks/good --data.num_classes null", r"num_classes: nothing names .*; set it, or", id="no-names"),
+    pytest.param(
+        "$masks/names", r"id2label\.json: does not name class 1; number the classes 0, 1, 2", id="names-with-a-gap"
+    ),
+    pytest.param("$masks/json", r"id2label\.json: does not name the classes; write", id="names-not-json"),
+    pytest.param("$masks/none", r"mask_column: cannot tell which .* masks .*; set it", id="no-masks"),
+    pytest.param(
+        "$masks/several", r"mask_column: cannot tell which .* masks .*; set it; the columns", id="several-masks"
+    ),
+    pytest.param("$masks/colour", r"'train', row 3: the mask has mode RGB, .*; store it with", id="mask-in-colour"),
+    pytest.param("$masks/jpeg", r"'train', row 3: the mask is a JPEG, .*; store it as PNG", id="mask-jpeg"),
+    pytest.param(
+        "$masks/size", r"'train', row 3: the mask has 64x32 pixels, .* has 64x64 .*; make them alike", id="mask-size"
+    ),
+    pytest.param(
+        "$masks/label", r"'train', row 3: the mask holds the label 9, .* 0\.\.1, .*; correct the mask", id="mask-label"
+    ),
+    pytest.param(
+        "$masks/reduced --data.reduce_zero_label true",
+        r"'train', row 3: the mask holds the label 3, .* stored as 1\.\.2, and 255 is ignored; correct",
+        id="mask-label-reduced",
+    ),
+    pytest.param("$masks/gone", r"'train', row 3: the mask is missing; remove the row or label it", id="mask-missing"),
+    pytest.param("$masks/cut", r"'train', row 3: the mask cannot be read .*on_bad_image: skip", id="mask-truncated"),
+]
+
 ROWS = [
     *COMMAND_LINES,
     *CONFIG_FILES,
@@ -797,6 +865,7 @@ ROWS = [
     *COSTS,
     *VISUALIZE,
     *STUDIES,
+    *SEGMENTATION_DATA,
 ]
 
 # One that the parser sees, one that a constructor sees, and one from the middle of a run, in a data worker.
@@ -834,6 +903,7 @@ def files(root, tmp_path_factory):
         "study_setting.yaml": _study("[1, 2]").replace("topk\n", "topkk\n"),
         "complexity.csv": "mine\n",
         "text.safetensors": "hello world\n",
+        "segment.yaml": _SEGMENT,
     }.items():
         (folder / name).write_text(text)
     (folder / "bytes.yaml").write_bytes(bytes(range(256)))
@@ -846,6 +916,7 @@ def files(root, tmp_path_factory):
         patch.setattr(datasets.config, "SLEEP_TIME_ON_THREADS_SHUTDOWN", 0, raising=False)
         _make_checkpoints(root, folder, tmp_path_factory.mktemp("trained"), patch)
         _make_data(folder)
+        _make_masks(folder)
         yield folder
 
 
@@ -913,6 +984,69 @@ def _make_data(folder):
         path.write_bytes(_picture(row)["bytes"] if row else b"")
 
 
+def _make_masks(folder):
+    """Four rows to train on and one to validate on; of one kind each, the last to train on has a bad mask."""
+    good, square = _mask(np.repeat([[0, 1]], 64, 0).repeat(32, 1)), np.zeros((64, 64), np.uint8)
+
+    def save(name, mask=good, change=lambda table: table, names=None):
+        (folder / "masks" / name).mkdir(parents=True)
+        for split, masks in (("train", [good, good, good, mask]), ("validation", [good])):
+            pictures = [_picture(row, 64) for row in range(len(masks))]
+            table = datasets.Dataset.from_dict({"image": pictures, "mask": masks})
+            table = table.cast_column("image", datasets.Image()).cast_column("mask", datasets.Image())
+            change(table).to_parquet(str(folder / "masks" / name / f"{split}.parquet"))
+        if names is not None:
+            (folder / "masks" / name / "id2label.json").write_text(names)
+
+    def two(table):
+        pictures = [good] * len(table)
+        return table.rename_column("mask", "a").add_column("b", pictures).cast_column("b", datasets.Image())
+
+    save("good")
+    save("names", names='{"0": "a", "2": "b"}')
+    save("json", names="a, b")
+    save("none", change=lambda table: table.remove_columns("mask"))
+    save("several", change=two)
+    save("colour", _mask(np.stack([square] * 3, -1)))
+    save("jpeg", _mask(square, "JPEG"))
+    save("size", _mask(square[:32]))
+    save("label", _mask(square + 9))
+    save("reduced", _mask(square + 3))
+    save("gone", {"bytes": None, "path": None})
+    save("cut", {"bytes": good["bytes"][:50], "path": None})
+
+
+def _mask(labels, kind="PNG"):
+    buffer = io.BytesIO()
+    Image.fromarray(labels.astype(np.uint8)).save(buffer, kind)
+    return {"bytes": buffer.getvalue(), "path": None}
+
+
+_SEGMENT = """
+model:
+  class_path: SegmentationTask
+  init_args:
+    backbone:
+      name: biformer_tiny
+      depths: [1, 1, 1, 1]
+      dims: [16, 32, 32, 32]
+      head_dim: 16
+      regions: 2
+      topk: [1, 1, 1, all]
+data:
+  class_path: SegmentationDataModule
+  init_args: {image_size: 64, batch_size: 2, num_workers: 0}
+trainer:
+  accelerator: cpu
+  max_epochs: 1
+  enable_progress_bar: false
+  enable_model_summary: false
+  logger:
+    class_path: lightning.pytorch.loggers.TensorBoardLogger
+    init_args: {save_dir: runs}
+"""
+
+
 def _study(values):
     factor = f"  topk:\n    key: model.backbone.topk\n    values: {values}\n"
     return f"question: Which?\nbase: digits\nplan: factorial\nfactors:\n{factor}"
@@ -920,7 +1054,15 @@ def _study(values):
 
 def command_line(text, root, files):
     tiny = f"--config {shlex.quote(str(root / 'tests/configs/tiny.yaml'))}"
-    return shlex.split(string.Template(text).safe_substitute(tiny=tiny, files=files))
+    fit = f"fit --config {shlex.quote(str(files / 'segment.yaml'))}"
+    return shlex.split(
+        string.Template(text).safe_substitute(
+            tiny=tiny,
+            files=files,
+            segment=f"{fit} --data.scenes.train 4 --data.scenes.validation 1 --data.scenes.test 1",
+            masks=f"{fit} --data.num_classes 2 --data.dataset {shlex.quote(str(files))}/masks",
+        )
+    )
 
 
 def snapshot(folder):

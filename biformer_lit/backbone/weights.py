@@ -133,7 +133,7 @@ def load_weights(
     """
     contents = read_checkpoint(source) if isinstance(source, (str, Path)) else dict(source)
     where = f"{source}: " if isinstance(source, (str, Path)) else ""
-    state_dict, description = _pick(contents, copy, where)
+    state_dict, description = pick_weights(contents, copy, where)
     inner = getattr(model, "model", None)  # features_only wraps the network
     net = inner if isinstance(inner, nn.Module) else model
     own = net.state_dict()
@@ -214,7 +214,7 @@ def convert_checkpoint(
         raise CheckpointError(f"{destination}: exists already; remove it or choose another name")
     if not destination.parent.is_dir():
         raise CheckpointError(f"{destination}: the folder {destination.parent} does not exist; make it first")
-    state_dict, description = _pick(read_checkpoint(source), copy, f"{source}: ")
+    state_dict, description = pick_weights(read_checkpoint(source), copy, f"{source}: ")
     try:
         save_file({key: tensor.contiguous() for key, tensor in state_dict.items()}, destination)
     except SafetensorError as error:
@@ -222,7 +222,7 @@ def convert_checkpoint(
     return description
 
 
-def _pick(contents: dict[str, Any], copy: str | None, where: str) -> tuple[dict[str, Tensor], str]:
+def pick_weights(contents: dict[str, Any], copy: str | None, where: str) -> tuple[dict[str, Tensor], str]:
     """The wanted state dict under our names, and what it is."""
     if "current_model_state" in contents:  # a checkpoint of our tasks, trained with the EMA callback
         copies = {"ema": "state_dict", "raw": "current_model_state"}

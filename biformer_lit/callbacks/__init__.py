@@ -3,6 +3,7 @@
 from biformer_lit.callbacks.confusion import ConfusionMatrix
 from biformer_lit.callbacks.ema import EMA
 from biformer_lit.callbacks.images import InputImages
+from biformer_lit.callbacks.panels import SegmentationPanels
 from biformer_lit.callbacks.predictions import PredictionWriter
 from biformer_lit.callbacks.routing import RoutingMaps
 from biformer_lit.callbacks.throughput import Throughput
@@ -15,6 +16,7 @@ __all__ = [
     "InputImages",
     "PredictionWriter",
     "RoutingMaps",
+    "SegmentationPanels",
     "Throughput",
     "TrialReport",
 ]

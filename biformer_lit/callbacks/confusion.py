@@ -21,7 +21,11 @@ class ConfusionMatrix(Callback):
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start a fresh count on the run's device."""
         classes = int(pl_module.num_classes)  # type: ignore[arg-type]
-        self.matrix = MulticlassConfusionMatrix(classes, normalize="true").to(pl_module.device) if classes > 1 else None
+        self.matrix = None
+        if classes > 1:
+            ignored = getattr(pl_module, "ignore_index", None)  # pixels that hold no class, in segmentation
+            matrix = MulticlassConfusionMatrix(classes, ignore_index=ignored, validate_args=False)
+            self.matrix = matrix.to(pl_module.device)
 
     def on_validation_batch_end(
         self,
@@ -40,7 +44,8 @@ class ConfusionMatrix(Callback):
         """Draw what was counted, on all ranks together."""
         if self.matrix is None or trainer.sanity_checking or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        shares = self.matrix.compute()
+        counts = self.matrix.compute()
+        shares = counts / counts.sum(1, keepdim=True).clamp_min(1)  # a class that does not occur has a row of zeros
         if not trainer.is_global_zero:
             return
         figure = draw_confusion(shares, list(getattr(pl_module, "class_names", [])))

@@ -24,7 +24,7 @@ class Throughput(Callback):
         if self.started == 0.0:
             self.started = time.perf_counter()
         else:
-            self.images += len(batch["label"])
+            self.images += len(batch["image"])
         self.ended = time.perf_counter()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

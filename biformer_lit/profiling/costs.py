@@ -56,7 +56,7 @@ def count_costs(backbone: Backbone, num_classes: int = 1000, size: tuple[int, in
     with torch.device("meta"):
         net = replace(backbone, backend="reference").build(num_classes).eval()
         image = torch.empty(1, backbone.in_chans, *size)
-    reading = {torch.ops.aten.grid_sampler_2d: _interpolation_flops}  # unknown to the counter
+    reading = {torch.ops.aten.grid_sampler_2d: interpolation_flops}  # unknown to the counter
     with FlopCounterMode(display=False, custom_mapping=reading) as counter, torch.no_grad():
         net(image)
     by_module = {name.partition(".")[2]: sum(ops.values()) // 2 for name, ops in counter.get_flop_counts().items()}
@@ -104,6 +104,6 @@ def attentions(stage: nn.Module) -> Iterator[Attention]:
     return (module for module in stage.modules() if isinstance(module, Attention))
 
 
-def _interpolation_flops(*_: Any, out_shape: Any, **__: Any) -> int:
+def interpolation_flops(*_: Any, out_shape: Any, **__: Any) -> int:
     """FLOPs of ``grid_sample``: four multiply-adds for each number that is read between four tokens."""
     return 2 * 4 * int(torch.Size(out_shape).numel())

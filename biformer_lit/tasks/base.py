@@ -101,6 +101,14 @@ class BiFormerTask(LightningModule, ABC):
     def build_metrics(self, num_classes: int) -> None:
         """Make the metrics; called once, after the network is built."""
 
+    def load_start(self, path: str) -> None:
+        """Start from the weights in a file.
+
+        Raises:
+            CheckpointError: If they do not fit.
+        """
+        load_weights(self.net, path, copy=self.weights_copy)
+
     def save_settings(self) -> None:
         """Keep the constructor's arguments as plain data, so that checkpoints hold no code; call it last."""
         self.save_hyperparameters(frame=inspect.currentframe().f_back)  # type: ignore[union-attr]
@@ -127,7 +135,7 @@ class BiFormerTask(LightningModule, ABC):
             self.net = self.build_net(self.num_classes)
         self.build_metrics(self.num_classes)
         if self.weights is not None:
-            load_weights(self.net, self.weights, copy=self.weights_copy)
+            self.load_start(self.weights)
         if self.grad_checkpointing:
             self.net.set_grad_checkpointing()  # type: ignore[operator]
         if self.compile_options is not None:
@@ -179,10 +187,10 @@ class BiFormerTask(LightningModule, ABC):
         seed_all(derive_seed(base_seed(), "evaluation", batch_idx, self.global_rank))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW or SGD over timm's parameter groups, with warm-up and cosine at every step."""
+        """AdamW or SGD over timm's parameter groups, with a warm-up and a schedule set at every step."""
         lr = self.optim.scaled_lr(self._global_batch())
         optimizer = self.optim.build(self.net, lr)
-        scheduler = self.optim.schedule(optimizer, lr, self._count_steps)
+        scheduler = self.optim.build_schedule(optimizer, lr, self._count_steps)
         return {"optimizer": optimizer, "lr_scheduler": scheduler}  # type: ignore[return-value]
 
     def on_train_start(self) -> None:
@@ -201,12 +209,14 @@ class BiFormerTask(LightningModule, ABC):
                 "the length of the run is unknown: set trainer.max_steps, or trainer.max_epochs and, for a stream, "
                 "trainer.limit_train_batches to a number of batches"
             )
+        if self.optim.warmup_steps is not None:
+            return int(total), self.optim.warmup_steps
         if not self.optim.warmup_epochs:
             return int(total), 0
         if batches == float("inf"):
             raise ConfigError(
                 "optim.warmup_epochs needs an epoch of known length: set trainer.limit_train_batches to a "
-                "number of batches, or optim.warmup_epochs to 0"
+                "number of batches, or optim.warmup_epochs to 0, or give optim.warmup_steps"
             )
         return int(total), round(self.optim.warmup_epochs * batches / self.trainer.accumulate_grad_batches)
 

@@ -33,8 +33,11 @@ class Optimization:
         betas: AdamW's decay rates of the two moments.
         layer_decay: Factor on the learning rate from each layer to the one before it; 1 for none.
         warmup_epochs: Epochs over which the rate grows linearly; may be a fraction.
+        warmup_steps: The same in optimiser steps; None counts warmup_epochs instead.
         warmup_lr: Rate of the first step.
-        min_lr: Rate that the cosine ends at.
+        schedule: How the rate falls: cosine, or linear (the polynomial schedule of power 1), both counted from the
+            first step.
+        min_lr: Rate that the schedule ends at.
         fused: Update all weights in one kernel; muon has none.
     """
 
@@ -45,7 +48,9 @@ class Optimization:
     betas: tuple[float, float] = (0.9, 0.999)
     layer_decay: float = 1.0
     warmup_epochs: float = 5.0
+    warmup_steps: int | None = None
     warmup_lr: float = 1e-6
+    schedule: Literal["cosine", "linear"] = "cosine"
     min_lr: float = 1e-5
     fused: bool = True
 
@@ -62,6 +67,7 @@ class Optimization:
             ("betas", all(0 <= beta < 1 for beta in self.betas), "two numbers of at least 0 and below 1"),
             ("layer_decay", 0 < self.layer_decay <= 1, "above 0 and at most 1"),
             ("warmup_epochs", self.warmup_epochs >= 0, "at least 0"),
+            ("warmup_steps", self.warmup_steps is None or self.warmup_steps >= 0, "at least 0, or null"),
             ("warmup_lr", self.warmup_lr >= 0, "at least 0"),
             ("min_lr", self.min_lr >= 0, "at least 0"),
         )
@@ -70,6 +76,8 @@ class Optimization:
                 raise ConfigError(f"optim.{field}={getattr(self, field)} must be {allowed}")
         if self.name not in ("adamw", "sgd", "muon"):
             raise ConfigError(f"optim.name={self.name!r} is unknown; use 'adamw', 'sgd' or 'muon'")
+        if self.schedule not in ("cosine", "linear"):
+            raise ConfigError(f"optim.schedule={self.schedule!r} is unknown; use 'cosine' or 'linear'")
 
     def scaled_lr(self, global_batch: int) -> float:
         """The learning rate at this global batch."""
@@ -99,8 +107,8 @@ class Optimization:
             return Muon(groups, lr=lr, nesterov=True, betas=self.betas)  # type: ignore[no-any-return]
         return torch.optim.AdamW(groups, lr=lr, betas=self.betas, fused=self.fused)
 
-    def schedule(self, optimizer: Optimizer, lr: float, length: Callable[[], tuple[int, int]]) -> dict[str, Any]:
-        """Linear warm-up and cosine, set anew at every step; in the form Lightning expects.
+    def build_schedule(self, optimizer: Optimizer, lr: float, length: Callable[[], tuple[int, int]]) -> dict[str, Any]:
+        """Linear warm-up and the schedule, set anew at every step; in the form Lightning expects.
 
         Args:
             optimizer: The optimiser.
@@ -110,11 +118,13 @@ class Optimization:
                 them.
         """
         start, end = self.warmup_lr / lr, min(self.min_lr / lr, 1.0)
+        warms_up = self.warmup_epochs if self.warmup_steps is None else self.warmup_steps
+        kind = warmup_cosine if self.schedule == "cosine" else warmup_linear
 
         def factor(step: int) -> float:
             if step == 0:
-                return start if self.warmup_epochs else 1.0
-            return warmup_cosine(start, end, *length())(step)
+                return start if warms_up else 1.0
+            return kind(start, end, *length())(step)
 
         return {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}
 
@@ -140,11 +150,29 @@ def warmup_cosine(start: float, end: float, total_steps: int, warmup_steps: int)
         total_steps: Steps of the whole run.
         warmup_steps: Steps of the warm-up.
     """
+    return _after_warmup(start, end, total_steps, warmup_steps, lambda done: (1 + math.cos(math.pi * done)) / 2)
+
+
+def warmup_linear(start: float, end: float, total_steps: int, warmup_steps: int) -> Callable[[int], float]:
+    """The same with a straight line in the place of the cosine: the polynomial schedule of power 1.
+
+    Args:
+        start: Factor of the first step of the warm-up.
+        end: Factor that the line ends at.
+        total_steps: Steps of the whole run.
+        warmup_steps: Steps of the warm-up.
+    """
+    return _after_warmup(start, end, total_steps, warmup_steps, lambda done: 1 - done)
+
+
+def _after_warmup(
+    start: float, end: float, total_steps: int, warmup_steps: int, height: Callable[[float], float]
+) -> Callable[[int], float]:
+    """A schedule that goes down as ``height`` says of the share of the run that is done, with a warm-up before it."""
 
     def factor(step: int) -> float:
         if step < warmup_steps:
             return start + (1 - start) * step / warmup_steps
-        progress = min(step / max(total_steps, 1), 1.0)
-        return end + (1 - end) * (1 + math.cos(math.pi * progress)) / 2
+        return end + (1 - end) * height(min(step / max(total_steps, 1), 1.0))
 
     return factor

@@ -8,7 +8,7 @@ import torch
 
 import biformer_lit  # noqa: F401 (registers the models)
 from biformer_lit.errors import ConfigError
-from biformer_lit.tasks.optim import Optimization, warmup_cosine
+from biformer_lit.tasks.optim import Optimization, warmup_cosine, warmup_linear
 
 
 @pytest.fixture
@@ -108,3 +108,19 @@ def test_numbers_out_of_range_are_refused(field, value):
 def test_unknown_name_is_refused():
     with pytest.raises(ConfigError, match=r"optim.name='adam' is unknown; use 'adamw', 'sgd' or 'muon'"):
         Optimization(name="adam")
+
+
+def test_the_linear_schedule_by_hand():
+    factor = warmup_linear(start=0.1, end=0.0, total_steps=100, warmup_steps=10)
+    assert factor(0) == 0.1
+    assert factor(5) == pytest.approx(0.55)
+    assert factor(10) == pytest.approx(0.9)
+    assert factor(75) == pytest.approx(0.25)
+    assert factor(100) == factor(200) == 0.0
+
+
+def test_unknown_schedule_is_refused():
+    with pytest.raises(ConfigError, match=r"optim.schedule='poly' is unknown; use 'cosine' or 'linear'"):
+        Optimization(schedule="poly")
+    with pytest.raises(ConfigError, match=r"optim\.warmup_steps=-1 must be at least 0, or null"):
+        Optimization(warmup_steps=-1)

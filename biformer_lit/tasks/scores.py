@@ -1,0 +1,61 @@
+"""Figures of merit of semantic segmentation, from one confusion matrix over all pixels of a set."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class SegmentationScores:
+    """What :func:`segmentation_scores` finds; all float64, between 0 and 1.
+
+    Attributes:
+        iou: Intersection over union of each class (C,), NaN where a class is in neither truth nor prediction.
+        miou: Mean of it over the other classes.
+        mean_acc: Mean share of the pixels of a class that are found, over the classes of the truth.
+        pixel_acc: Share of all pixels that are right.
+    """
+
+    iou: Tensor
+    miou: Tensor
+    mean_acc: Tensor
+    pixel_acc: Tensor
+
+
+def segmentation_scores(confusion: Tensor) -> SegmentationScores:
+    """Scores of a whole set; NaN where there is nothing to divide by.
+
+    A class that is only predicted has a union and so an IoU of 0; one that occurs nowhere has none and is not in the
+    mean. This is how ADE20K, Cityscapes and others are scored; averages of the scores of images or batches differ.
+
+    Args:
+        confusion: Number of pixels of each true class (row) predicted as each class (column), shape (C, C).
+    """
+    counts = confusion.double()
+    right, true, predicted = counts.diagonal(), counts.sum(1), counts.sum(0)
+    iou = right / (true + predicted - right)  # 0 / 0 is NaN, which is meant
+    return SegmentationScores(iou, iou.nanmean(), (right / true).nanmean(), right.sum() / counts.sum())
+
+
+def valid_pixels(target: Tensor, ignore_index: int) -> Tensor:
+    """Where a mask (N, H, W) holds a class."""
+    return target != ignore_index
+
+
+def pixel_loss(logits: Tensor, target: Tensor, ignore_index: int, weights: Tensor | None = None) -> Tensor:
+    """Cross-entropy, averaged over the pixels that hold a class (by their weights); 0 if there is none.
+
+    Args:
+        logits: Logits (N, C, H, W).
+        target: Classes (N, H, W), int64.
+        ignore_index: Value of the pixels that do not count.
+        weights: Weight of each class (C,), or None.
+    """
+    total = torch.nn.functional.cross_entropy(logits, target, weights, ignore_index=ignore_index, reduction="sum")
+    valid = valid_pixels(target, ignore_index)
+    if weights is None:
+        amount = valid.sum().to(total.dtype)
+    else:
+        amount = (weights[target.where(valid, torch.zeros_like(target))] * valid).sum()
+    return total / amount.where(amount > 0, torch.ones_like(amount))
