@@ -153,6 +153,9 @@ class RowStream(IterableDataset[dict[str, Any]]):
         them. The order of the batches after them can be rotated among the workers.
         """
         self._start.copy_(torch.tensor([epoch, skip_batches]))
+        # here and not in the workers, who share the stream's epoch too: set_epoch adds the difference to it, and two
+        # workers that do so at once go too far
+        self._stream.set_epoch(epoch)
 
     def set_epoch(self, epoch: int) -> None:
         """Go to ``epoch``; what ``start`` said still holds if it is the same epoch."""
@@ -163,7 +166,6 @@ class RowStream(IterableDataset[dict[str, Any]]):
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
         epoch, skip_batches = map(int, self._start.tolist())
-        self._stream.set_epoch(epoch)
         skip = len(range(worker, skip_batches, workers)) * self._batch_size
         stride, offset = self._world_size * workers, self._rank * workers + worker
         for number, example in enumerate(self._stream):

@@ -69,6 +69,17 @@ def test_order_depends_on_seed_and_epoch(folder, workers, monkeypatch):
     assert rows_of(module(folder, num_workers=workers).train_dataloader()) != orders[0]
 
 
+def test_workers_leave_the_epoch_alone(folder):
+    """They share its number with this process; if each added to it, the order would depend on who is quicker."""
+    stream = module(folder, num_workers=2).train_dataloader().dataset
+    stream.start(3, 0)
+    list(stream)
+    assert stream._stream.epoch == 3
+    stream._stream.set_epoch(5)  # as if it were a worker's business
+    list(stream)
+    assert stream._stream.epoch == 5
+
+
 def test_workers_do_not_share_their_augmentation(make_table, tmp_path):
     # erased rectangles hold noise; equal images would mean equal random numbers
     black = make_table(1).select([0] * ROWS)

@@ -140,7 +140,7 @@ def test_curves_side_by_side(server, page):
     for title in ("val/acc1, and where the objective was taken", "train loss", "images/s in training"):
         assert page.get_by_text(title, exact=True).count() == 1
     # three trials that were trained, each with its curve and the point that counts
-    assert page.get_by_text("Matches (6)").first.is_visible()
+    page.get_by_text("Matches (6)").first.wait_for()
     wait_for(lambda: charts.nth(1).locator("path.line").count() >= 3, "for curves")
 
 
