@@ -3,19 +3,19 @@
 from typing import Any
 
 import numpy as np
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from biformer_lit.callbacks.images import unnormalised
 from biformer_lit.callbacks.label_maps import Pixels, paint_labels, palette
 from biformer_lit.callbacks.tensorboard import tensorboard_writers
-from biformer_lit.errors import ConfigError
+from biformer_lit.callbacks.turns import DrawsInTurns
 
 _MOST_NAMED = 24  # more classes do not fit into the legend
 
 
-class SegmentationPanels(Callback):
+class SegmentationPanels(DrawsInTurns):
     """Draws the first validation images in TensorBoard: the image, its truth, and what is predicted.
 
     The predictions are those that the validation made, of the averaged weights with the EMA callback. What is ignored
@@ -31,12 +31,7 @@ class SegmentationPanels(Callback):
     """
 
     def __init__(self, every_n_epochs: int = 5, images: int = 4) -> None:
-        for name, value in (("every_n_epochs", every_n_epochs), ("images", images)):
-            if value < 1:
-                raise ConfigError(f"SegmentationPanels {name}={value} must be at least 1; --monitoring false omits it")
-        self.every_n_epochs = every_n_epochs
-        self.images = images
-        self.drawn: int | None = None  # the epoch of the last drawing
+        super().__init__(every_n_epochs, images, "--monitoring false omits it")
 
     def on_validation_batch_end(
         self,
@@ -48,7 +43,7 @@ class SegmentationPanels(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Draw the first batch, if it is its turn."""
-        if batch_idx or dataloader_idx or not self._is_due(trainer, pl_module):
+        if batch_idx or dataloader_idx or not getattr(pl_module, "predicts_maps", False) or not self.has_turn(trainer):
             return
         self.drawn = trainer.current_epoch
         classes, ignored = int(pl_module.num_classes), int(pl_module.ignore_index)  # type: ignore[arg-type]
@@ -60,14 +55,6 @@ class SegmentationPanels(Callback):
         figure = draw_panels(rows, names, ignored)
         for writer in tensorboard_writers(trainer):
             writer.add_figure("val/panels", figure, trainer.global_step, close=True)
-
-    def _is_due(self, trainer: Trainer, pl_module: LightningModule) -> bool:
-        if not getattr(pl_module, "predicts_maps", False) or not trainer.loggers:
-            return False
-        if not trainer.is_global_zero or trainer.sanity_checking or trainer.fast_dev_run:  # type: ignore[attr-defined]
-            return False
-        turn = trainer.current_epoch // self.every_n_epochs  # validation may come in every second epoch only
-        return self.drawn is None or turn != self.drawn // self.every_n_epochs
 
 
 def draw_panels(rows: list[tuple[Pixels, ...]], names: list[str], ignore_index: int) -> Figure:

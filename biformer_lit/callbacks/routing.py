@@ -5,19 +5,19 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 
 from biformer_lit.callbacks.images import unnormalised
 from biformer_lit.callbacks.tensorboard import tensorboard_writers
-from biformer_lit.errors import ConfigError
+from biformer_lit.callbacks.turns import DrawsInTurns
 from biformer_lit.routing import RoutedBlock, draw_sheet, record_blocks, routing_backbone, routing_statistics
 from biformer_lit.routing.blocks import check_point
 from biformer_lit.seeding import base_seed, local_seed
 
 
-class RoutingMaps(Callback):
+class RoutingMaps(DrawsInTurns):
     """Draws the routing of a few validation images in TensorBoard, and logs its statistics for each block.
 
     ``routing/maps`` is a contact sheet for each image; ``routing/<block>/<statistic>`` are the statistics of
@@ -35,14 +35,9 @@ class RoutingMaps(Callback):
     """
 
     def __init__(self, every_n_epochs: int = 5, images: int = 4, point: tuple[float, float] = (0.5, 0.5)) -> None:
-        for name, value in (("every_n_epochs", every_n_epochs), ("images", images)):
-            if value < 1:
-                raise ConfigError(f"RoutingMaps {name}={value} must be at least 1; --monitoring false leaves it out")
+        super().__init__(every_n_epochs, images, "--monitoring false leaves it out")
         check_point(point)
-        self.every_n_epochs = every_n_epochs
-        self.images = images
         self.point = (point[0], point[1])
-        self.drawn: int | None = None  # the epoch of the last drawing
         self.seen: Tensor | None = None  # the images of the last drawing
         self.choices: dict[str, Tensor] = {}  # and what was routed for them
 
@@ -70,14 +65,10 @@ class RoutingMaps(Callback):
             writer.add_figure("routing/maps", sheets, trainer.global_step, close=True)
 
     def _is_due(self, trainer: Trainer, pl_module: LightningModule) -> bool:
-        if not trainer.is_global_zero or trainer.sanity_checking or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        if not self.has_turn(trainer) or routing_backbone(pl_module) is None:
             return False
-        if not trainer.loggers or routing_backbone(pl_module) is None:
-            return False
-        if trainer.world_size > 1 and not isinstance(trainer.strategy, DDPStrategy):
-            return False  # this process alone has a part of the weights only
-        turn = trainer.current_epoch // self.every_n_epochs  # validation may come in every second epoch only
-        return self.drawn is None or turn != self.drawn // self.every_n_epochs
+        # with another strategy this process alone has a part of the weights only
+        return trainer.world_size == 1 or isinstance(trainer.strategy, DDPStrategy)
 
     def _log_statistics(self, trainer: Trainer, blocks: list[RoutedBlock], images: Tensor) -> None:
         same = self.seen is not None and torch.equal(self.seen, images)
