@@ -26,3 +26,9 @@ def replacing(path: Path, named: str | None = None) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, the whole or nothing."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -13,8 +13,7 @@ from biformer_lit.sweep.jobs import Job, Standing
 from biformer_lit.sweep.results import results_frame, write_results
 from biformer_lit.sweep.spec import StudySpec
 from biformer_lit.sweep.statistics import importances, markdown_table, summary
-from biformer_lit.sweep.storage import closing
-from biformer_lit.sweep.study import IMPORTANCES, SPEC, find_study, open_ledger, result_rows
+from biformer_lit.sweep.study import IMPORTANCES, SPEC, opened_study, result_rows
 from biformer_lit.sweep.tensorboard import write_tensorboard
 
 SUMMARY, EFFECTS = "summary.csv", "effects.csv"
@@ -75,9 +74,7 @@ def export_study(study: str) -> tuple[str, Path, dict[str, Standing]]:
     Returns:
         The tables as text, the folder, and how the study's jobs stand.
     """
-    spec, folder = find_study(study)
-    ledger = open_ledger(spec, folder, print)
-    with closing(ledger.storage):
+    with opened_study(study) as (spec, folder, ledger):
         jobs = ledger.jobs()
         standings = ledger.standings(job.key for job in jobs)
         return write_tables(spec, folder, jobs, standings, ledger.study), folder, standings

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from biformer_lit.files import replacing
+from biformer_lit.files import write_text
 from biformer_lit.sweep.claim import Claim
 from biformer_lit.sweep.display import Display, Line, summary_line
 from biformer_lit.sweep.jobs import Job, Standing, Status
@@ -151,7 +151,7 @@ class Runner:
         config = folder / "config.yaml"
         # JSON is YAML, and leaves no doubt about what is text; training rewrites the file, so it is made anew each time
         text = json.dumps(trial_config(resolved, self.spec, folder, job.seed), indent=1)
-        patiently(lambda: _replace(config, text), self.display.say)  # waits where the disk is full
+        patiently(lambda: write_text(config, text), self.display.say)  # waits where the disk is full
         environment = {k: v for k, v in os.environ.items() if k not in _RANK_VARIABLES}
         environment.setdefault("GOMP_SPINCOUNT", "1000")  # trials that share cores must not wait busily
         environment |= slot_environment(slot, self.groups, self.workers)
@@ -252,8 +252,3 @@ def _read_result(folder: Path, job: Job) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return result if isinstance(result, dict) and result.get("digest") == job.digest else None
-
-
-def _replace(path: Path, text: str) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

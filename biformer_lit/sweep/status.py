@@ -9,7 +9,7 @@ from biformer_lit.sweep.display import Line, duration, running_table, summary_li
 from biformer_lit.sweep.jobs import Standing
 from biformer_lit.sweep.progress import ProgressFile
 from biformer_lit.sweep.spec import StudySpec
-from biformer_lit.sweep.study import read_study, shown_storage
+from biformer_lit.sweep.study import opened_study, shown_storage
 
 
 def print_status(study: str) -> None:
@@ -18,7 +18,8 @@ def print_status(study: str) -> None:
     Args:
         study: The study's folder, or its study file.
     """
-    spec, folder, _, standings = read_study(study)
+    with opened_study(study) as (spec, folder, ledger):
+        standings = ledger.standings(job.key for job in ledger.jobs())
     console = Console()
     console.print(f"{spec.name}: {spec.question}", markup=False)
     lines = _running(spec, folder, standings)

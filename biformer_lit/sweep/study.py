@@ -1,7 +1,8 @@
 """A study on disk and in its storage: begun, found again, extended, and read out."""
 
+import contextlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import yaml
 from optuna.storages import BaseStorage
 
 from biformer_lit.errors import ConfigError
-from biformer_lit.files import replacing
+from biformer_lit.files import write_text
 from biformer_lit.sweep.jobs import Job, Standing
 from biformer_lit.sweep.ledger import Ledger
 from biformer_lit.sweep.resolve import ResolvedCell
@@ -48,13 +49,17 @@ def find_study(study: str) -> tuple[StudySpec, Path]:
     raise ConfigError(f"{study}: holds no study that was run; give its folder, such as runs/sweeps/NAME, with {SPEC}")
 
 
-def read_study(study: str) -> tuple[StudySpec, Path, list[Job], dict[str, Standing]]:
-    """A study that was run, its folder, and how the jobs that were written stand."""
+@contextlib.contextmanager
+def opened_study(study: str) -> Iterator[tuple[StudySpec, Path, Ledger]]:
+    """A study that was run, its folder and its trials, for as long as the context lasts.
+
+    Args:
+        study: As for :func:`find_study`.
+    """
     spec, folder = find_study(study)
     ledger = open_ledger(spec, folder, print)
     with closing(ledger.storage):
-        jobs = ledger.jobs()
-        return spec, folder, jobs, ledger.standings(job.key for job in jobs)
+        yield spec, folder, ledger
 
 
 def open_ledger(spec: StudySpec, folder: Path, say: Callable[[str], None]) -> Ledger:
@@ -127,8 +132,7 @@ def begin(spec: StudySpec, folder: Path, ledger: Ledger, resolved: Mapping[str, 
     folder.mkdir(parents=True, exist_ok=True)
     ledger.note("spec", json.dumps(now))
     text = yaml.safe_dump(spec.as_dict(), sort_keys=False, allow_unicode=True)
-    with replacing(folder / SPEC) as path:
-        path.write_text(f"# {spec.question}\n#\n# The study as it was run, complete.\n{text}", encoding="utf-8")
+    write_text(folder / SPEC, f"# {spec.question}\n#\n# The study as it was run, complete.\n{text}")
 
 
 def _check_folder(spec: StudySpec, folder: Path) -> None:

@@ -27,6 +27,7 @@ from biformer_lit.history import read_lines
 from biformer_lit.sweep.columns import Column, columns_of, values_of
 from biformer_lit.sweep.jobs import Job, Standing, Status
 from biformer_lit.sweep.spec import StudySpec, digest_of, read_spec
+from biformer_lit.sweep.study import SPEC
 
 if TYPE_CHECKING:
     from biformer_lit.sweep.summaries import Summaries
@@ -78,7 +79,7 @@ def write_tensorboard(
         say: Takes a line about what could not be written.
     """
     with _harmless(say):
-        spec = read_spec(folder / "study.yaml")
+        spec = read_spec(folder / SPEC)
         columns = columns_of(spec)
         with _alone(folder):
             _write_study(spec, columns, folder / "cells", table)

@@ -250,7 +250,7 @@ def test_the_config_of_a_trial(run, tmp_path):
 
 def test_a_disk_that_is_full_for_a_while(run, tmp_path, monkeypatch, capsys):
     """The coordinator waits, as it does for a storage."""
-    write, calls = runner._replace, []
+    write, calls = runner.write_text, []
 
     def full(path, text):
         calls.append(path)
@@ -258,7 +258,7 @@ def test_a_disk_that_is_full_for_a_while(run, tmp_path, monkeypatch, capsys):
             raise OSError(28, "No space left on device")
         write(path, text)
 
-    monkeypatch.setattr(runner, "_replace", full)
+    monkeypatch.setattr(runner, "write_text", full)
     study(tmp_path, cells=1)
     assert run() == 0
     assert len(calls) == 3

@@ -1,6 +1,7 @@
 """The figures as data for plotly in the page; what is drawn is that of the pictures."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import pandas as pd
@@ -13,7 +14,6 @@ from biformer_lit.sweep.report.series import (
     Curve,
     compared,
     interactions,
-    learning_curves,
     main_effects,
     parallel_axes,
     pareto,
@@ -27,9 +27,9 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8
 _DIGITS = 6  # significant digits: what a screen cannot show need not be sent
 
 
-def charts(content: Content) -> list[Chart]:
-    """Every chart that the study has."""
-    found = [_differences(content), *(_against_cost(content, cost) for cost in COSTS), _curves(content)]
+def charts(content: Content, curves: Sequence[Curve]) -> list[Chart]:
+    """Every chart that a study with these learning curves has."""
+    found = [_differences(content), *(_against_cost(content, cost) for cost in COSTS), _curves(content, curves)]
     found += [_main_effects(content), _interactions(content), _parallel(content), _importances(content)]
     return [chart for chart in found if chart is not None]
 
@@ -120,8 +120,7 @@ def _against_cost(content: Content, cost: Cost) -> Chart | None:
     )  # fmt: skip
 
 
-def _curves(content: Content) -> Chart | None:
-    curves = learning_curves(content)
+def _curves(content: Content, curves: Sequence[Curve]) -> Chart | None:
     if not any(len(curve.epochs) > 1 for curve in curves):
         return None
     data = [trace for colour, curve in zip(COLOURS, curves, strict=False) for trace in _curve(content, curve, colour)]

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -12,9 +11,9 @@ from matplotlib.figure import Figure
 
 from biformer_lit.dotted import flat
 from biformer_lit.errors import ConfigError
-from biformer_lit.files import replacing
+from biformer_lit.files import replacing, write_text
 from biformer_lit.sweep.report.content import Content, read_content
-from biformer_lit.sweep.report.figures import COLOURS, STYLE
+from biformer_lit.sweep.report.figures import COLOURS, STYLE, save_figure
 from biformer_lit.sweep.report.text import grid
 from biformer_lit.sweep.statistics import paired_interval
 
@@ -82,18 +81,14 @@ def write_comparison(comparison: Comparison, out: Path) -> str:
     out.mkdir(parents=True, exist_ok=True)
     figure = _figure(comparison)
     if figure is not None:
-        for kind in ("png", "svg"):
-            metadata: dict[str, Any] = {"Date": None} if kind == "svg" else {"Software": None}
-            with replacing(out / f"{_FIGURE}.{kind}") as path, mpl.rc_context(STYLE):
-                figure.savefig(path, format=kind, bbox_inches="tight", metadata=metadata)
+        save_figure(figure, out / _FIGURE)
     rows = [one.table.assign(study=name) for one, name in zip(comparison.contents, comparison.names, strict=True)]
     numbers = pd.concat(rows, ignore_index=True)
     numbers = numbers[numbers["cell"].isin(comparison.cells)]
     with replacing(out / "comparison.csv") as path:
         numbers[["study", *(name for name in numbers.columns if name != "study")]].to_csv(path, index=False)
     text = _markdown(comparison, figure is not None)
-    with replacing(out / "comparison.md") as path:
-        path.write_text(text, encoding="utf-8")
+    write_text(out / "comparison.md", text)
     return text
 
 

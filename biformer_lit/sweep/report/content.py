@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ class Content:
         """Names of what was varied."""
         return [name.removeprefix("factor:") for name in self.table.columns if name.startswith("factor:")]
 
-    @property
+    @cached_property
     def counts(self) -> tuple[int, int, list[str]]:
         """Complete trials, planned trials, and a line for every trial that is not complete."""
         return coverage(self.frame)

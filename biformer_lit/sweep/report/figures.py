@@ -1,7 +1,7 @@
 """The figures as pictures, PNG and SVG, for papers and for the Markdown report."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ from biformer_lit.sweep.report.content import Content
 from biformer_lit.sweep.report.series import (
     COSTS,
     Cost,
+    Curve,
     compared,
     interactions,
-    learning_curves,
     main_effects,
     parallel_axes,
     pareto,
@@ -38,14 +38,13 @@ STYLE: Any = {
     "legend.frameon": False,
 }
 
-Draw = Callable[[Content], Figure | None]
 
-
-def write_figures(content: Content, folder: Path) -> dict[str, str]:
+def write_figures(content: Content, curves: Sequence[Curve], folder: Path) -> dict[str, str]:
     """Draw every figure that the study has.
 
     Args:
         content: The study.
+        curves: Its learning curves.
         folder: Made if it is not there; gets NAME.png and NAME.svg.
 
     Returns:
@@ -54,16 +53,21 @@ def write_figures(content: Content, folder: Path) -> dict[str, str]:
     folder.mkdir(parents=True, exist_ok=True)
     shown = {}
     with mpl.rc_context(STYLE):
-        for name, title, figure in _all(content):
-            for kind in ("png", "svg"):
-                metadata: dict[str, Any] = {"Date": None} if kind == "svg" else {"Software": None}
-                with replacing(folder / f"{name}.{kind}") as path:
-                    figure.savefig(path, format=kind, bbox_inches="tight", metadata=metadata)
+        for name, title, figure in _all(content, curves):
+            save_figure(figure, folder / name)
             shown[name] = title
     return shown
 
 
-def _all(content: Content) -> Iterator[tuple[str, str, Figure]]:
+def save_figure(figure: Figure, stem: Path) -> None:
+    """Write a figure as ``stem.png`` and ``stem.svg``, the same files for the same figure."""
+    for kind in ("png", "svg"):
+        metadata: dict[str, Any] = {"Date": None} if kind == "svg" else {"Software": None}
+        with replacing(stem.with_name(f"{stem.name}.{kind}")) as path, mpl.rc_context(STYLE):
+            figure.savefig(path, format=kind, bbox_inches="tight", metadata=metadata)
+
+
+def _all(content: Content, curves: Sequence[Curve]) -> Iterator[tuple[str, str, Figure]]:
     drawn: list[tuple[str, str, Figure | None]] = [
         ("differences", "Differences to the baseline with their 95 % t intervals", _differences(content))
     ]
@@ -71,7 +75,7 @@ def _all(content: Content) -> Iterator[tuple[str, str, Figure]]:
         title = f"{content.unit.metric} against {cost.title}; the line is the Pareto front"
         drawn.append((cost.name, title, _against_cost(content, cost)))
     drawn += [
-        ("learning_curves", "Learning curves, mean and standard deviation over seeds", _curves(content)),
+        ("learning_curves", "Learning curves, mean and standard deviation over seeds", _curves(content, curves)),
         ("main_effects", "Means of each factor's labels with their intervals", _main_effects(content)),
         ("interactions", "Means of each pair of labels", _interactions(content)),
         ("parallel_coordinates", "All cells of the search", _parallel(content)),
@@ -122,8 +126,7 @@ def _against_cost(content: Content, cost: Cost) -> Figure | None:
     return figure
 
 
-def _curves(content: Content) -> Figure | None:
-    curves = learning_curves(content)
+def _curves(content: Content, curves: Sequence[Curve]) -> Figure | None:
     if not any(len(curve.epochs) > 1 for curve in curves):
         return None
     unit = content.unit

@@ -1,33 +1,36 @@
 """The report as one page that needs nothing else."""
 
 import base64
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
 import jinja2
-import pandas as pd
 from markupsafe import Markup
 
 from biformer_lit.sweep.report.answer import Answer
 from biformer_lit.sweep.report.charts import charts
 from biformer_lit.sweep.report.content import Content
-from biformer_lit.sweep.report.reproduce import reproduction
+from biformer_lit.sweep.report.reproduce import Reproduction
 from biformer_lit.sweep.report.routing import RoutingMap
-from biformer_lit.sweep.report.unit import count
+from biformer_lit.sweep.report.series import Curve
+from biformer_lit.sweep.report.unit import count, is_missing
 
 _GIB = 2**30
 _TEXT, _NUMBER = False, True
 
 
-def page(content: Content, said: Answer, maps: Sequence[RoutingMap]) -> str:
+def page(
+    content: Content, said: Answer, curves: Sequence[Curve], maps: Sequence[RoutingMap], repeat: Reproduction
+) -> str:
     """The page's text.
 
     Args:
         content: The study.
         said: Its answer.
+        curves: Its learning curves.
         maps: Its routing maps.
+        repeat: What one needs to repeat it.
     """
     from plotly.offline import get_plotlyjs  # noqa: PLC0415 (reads a file of megabytes)
 
@@ -49,13 +52,13 @@ def page(content: Content, said: Answer, maps: Sequence[RoutingMap]) -> str:
         columns=_columns(content),
         rows=[_row(content, row) for row in content.table.to_dict("records")],
         incomplete=incomplete,
-        charts=charts(content),
+        charts=charts(content, curves),
         maps=[{**vars(one), "data": base64.b64encode(one.webp).decode()} for one in maps],
         effects=_effects(content),
         trial_columns=_heads([("cell", _TEXT), ("seed", _NUMBER), ("status", _TEXT), (content.unit.title, _NUMBER),
                               ("best epoch", _NUMBER), ("images/s", _NUMBER), ("minutes", _NUMBER)]),
         trials=[_trial(content, row) for row in content.frame.to_dict("records")],
-        reproduce=reproduction(content),
+        reproduce=repeat,
     )  # fmt: skip
 
 
@@ -107,13 +110,13 @@ def _row(content: Content, row: Mapping[str, Any]) -> dict[str, Any]:
         _cell(f"{row['complete']}/{row['planned']}", row["complete"]),
         _cell(unit.signed(row["difference"]), row["difference"], mark=mark),
         _cell(unit.interval(row["low"], row["high"]), mark="together"),
-        _cell("" if _missing(row["p_holm"]) else f"{row['p_holm']:.2g}", row["p_holm"]),
+        _cell("" if is_missing(row["p_holm"]) else f"{row['p_holm']:.2g}", row["p_holm"]),
         _cell(claim, mark=mark),
         _cell(count(row["parameters"]), row["parameters"]),
         _cell(count(row["macs"]), row["macs"]),
-        _cell("" if _missing(row["images_per_second"]) else f"{row['images_per_second']:.0f}",
+        _cell("" if is_missing(row["images_per_second"]) else f"{row['images_per_second']:.0f}",
               row["images_per_second"]),
-        _cell("" if _missing(memory) else f"{memory / _GIB:.2f}", memory),
+        _cell("" if is_missing(memory) else f"{memory / _GIB:.2f}", memory),
         _cell(_text(row["problems"])),
     ]  # fmt: skip
     factors = {name: _text(row[f"factor:{name}"]) for name in content.factors}
@@ -131,9 +134,9 @@ def _trial(content: Content, row: Mapping[str, Any]) -> list[dict[str, Any]]:
         _cell(f"{row['status']}: {reason}" if reason else row["status"]),
         _cell(content.unit.number(row["objective"]), row["objective"]),
         _cell(_text(row["best_epoch"]), row["best_epoch"]),
-        _cell("" if _missing(row["images_per_second"]) else f"{row['images_per_second']:.0f}",
+        _cell("" if is_missing(row["images_per_second"]) else f"{row['images_per_second']:.0f}",
               row["images_per_second"]),
-        _cell("" if _missing(minutes) else f"{minutes:.1f}", minutes),
+        _cell("" if is_missing(minutes) else f"{minutes:.1f}", minutes),
     ]  # fmt: skip
 
 
@@ -147,7 +150,7 @@ def _effects(content: Content) -> dict[str, Any] | None:
             _cell(row["labels"]),
             _cell(unit.signed(row["effect"]), row["effect"]),
             _cell(unit.interval(row["low"], row["high"])),
-            _cell("" if _missing(row["p_holm"]) else f"{row['p_holm']:.2g}", row["p_holm"]),
+            _cell("" if is_missing(row["p_holm"]) else f"{row['p_holm']:.2g}", row["p_holm"]),
             _cell(unit.number(row["mean"]), row["mean"]),
             _cell(str(row["n"]), row["n"]),
             _cell(_text(row["note"])),
@@ -165,12 +168,8 @@ def _cell(text: str, raw: Any = _ABSENT, mark: str = "") -> dict[str, Any]:
     """A table's cell; with ``raw``, a number, by which the column is sorted."""
     if raw is _ABSENT:
         return {"text": text, "number": False, "mark": mark}
-    return {"text": text, "number": True, "raw": "" if _missing(raw) else repr(raw), "mark": mark}
-
-
-def _missing(value: Any) -> bool:
-    return bool(pd.isna(value)) or (isinstance(value, float) and math.isnan(value))
+    return {"text": text, "number": True, "raw": "" if is_missing(raw) else repr(raw), "mark": mark}
 
 
 def _text(value: Any) -> str:
-    return "" if _missing(value) else str(value)
+    return "" if is_missing(value) else str(value)

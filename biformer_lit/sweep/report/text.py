@@ -4,7 +4,7 @@ import pandas as pd
 
 from biformer_lit.sweep.report.answer import Answer
 from biformer_lit.sweep.report.content import Content
-from biformer_lit.sweep.report.reproduce import reproduction
+from biformer_lit.sweep.report.reproduce import Reproduction
 from biformer_lit.sweep.report.unit import count
 
 _LATEX = str.maketrans({
@@ -48,13 +48,14 @@ def latex_table(content: Content) -> str:
     return f"% \\usepackage{{booktabs}}\n{body}"
 
 
-def markdown(content: Content, said: Answer, figures: dict[str, str]) -> str:
+def markdown(content: Content, said: Answer, figures: dict[str, str], repeat: Reproduction) -> str:
     """The report as Markdown.
 
     Args:
         content: The study.
         said: Its answer.
         figures: Name in the folder ``figures`` to what the figure shows.
+        repeat: What one needs to repeat it.
     """
     complete, planned, incomplete = content.counts
     table = main_table(content)
@@ -70,7 +71,6 @@ def markdown(content: Content, said: Answer, figures: dict[str, str]) -> str:
         lines += ["## Not complete", "", *(f"- {line}" for line in incomplete), ""]
     for name, title in figures.items():
         lines += [f"![{title}](figures/{name}.png)", "", f"*{title}*", ""]
-    repeat = reproduction(content)
     lines += ["## Repeat it", "", f"    {repeat.command}", "", *(f"- {name}: {text}" for name, text in repeat.facts)]
     return "\n".join(lines) + "\n"
 

@@ -1,8 +1,9 @@
 """How a metric is written for people: accuracies in percent, their differences in points."""
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+import pandas as pd
 
 _SHARES = ("acc", "miou", "iou", "map", "f1", "precision", "recall", "auroc")
 _MINUS = "\N{MINUS SIGN}"
@@ -38,18 +39,18 @@ class Unit:
 
     def number(self, value: float) -> str:
         """A value without its unit; empty if there is none."""
-        return "" if _is_missing(value) else f"{self.scale * value:.{self.digits}f}".replace("-", _MINUS)
+        return "" if is_missing(value) else f"{self.scale * value:.{self.digits}f}".replace("-", _MINUS)
 
     def signed(self, value: float) -> str:
         """A difference without its unit, with its sign; empty if there is none."""
-        if _is_missing(value):
+        if is_missing(value):
             return ""
         text = f"{self.scale * value:+.{self.digits}f}"
         return text.lstrip("+-") if float(text) == 0 else text.replace("-", _MINUS)
 
     def interval(self, low: float, high: float) -> str:
         """Both ends of an interval of a difference; empty if there is none."""
-        return "" if _is_missing(low) or _is_missing(high) else f"[{self.signed(low)}, {self.signed(high)}]"
+        return "" if is_missing(low) or is_missing(high) else f"[{self.signed(low)}, {self.signed(high)}]"
 
 
 def unit_of(metric: str, values: Iterable[float]) -> Unit:
@@ -60,7 +61,7 @@ def unit_of(metric: str, values: Iterable[float]) -> Unit:
         values: Values that it took.
     """
     leaf = metric.rpartition("/")[2].lower()
-    known = [value for value in values if not _is_missing(value)]
+    known = [value for value in values if not is_missing(value)]
     if leaf.startswith(_SHARES) and all(0 <= value <= 1 for value in known):
         return Unit(metric, 100.0, 2, " %", " points")
     return Unit(metric)
@@ -68,7 +69,7 @@ def unit_of(metric: str, values: Iterable[float]) -> Unit:
 
 def count(value: float, what: str = "") -> str:
     """A large number in short: 19.3 M, 2.21 G; empty if there is none."""
-    if _is_missing(value):
+    if is_missing(value):
         return ""
     for bound, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= bound:
@@ -76,6 +77,6 @@ def count(value: float, what: str = "") -> str:
     return f"{value:.3g} {what}".strip()
 
 
-def _is_missing(value: object) -> bool:
-    # pandas.NA compares with nothing, None is no number
-    return not isinstance(value, int | float) or math.isnan(value)
+def is_missing(value: object) -> bool:
+    """Whether there is no value: None, NaN or pandas.NA."""
+    return bool(pd.isna(value))

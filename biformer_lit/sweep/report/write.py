@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from biformer_lit.files import replacing
+from biformer_lit.files import replacing, write_text
 from biformer_lit.sweep.report.answer import Answer, answer
 from biformer_lit.sweep.report.content import Content, read_content
 from biformer_lit.sweep.report.figures import write_figures
 from biformer_lit.sweep.report.page import page
+from biformer_lit.sweep.report.reproduce import reproduction
 from biformer_lit.sweep.report.routing import routing_maps
+from biformer_lit.sweep.report.series import learning_curves
 from biformer_lit.sweep.report.text import latex_table, main_table, markdown
 
 PAGE, MARKDOWN, LATEX, TABLE = "report.html", "report.md", "table.tex", "table.csv"
@@ -32,7 +34,8 @@ def write_report(folder: Path, out: Path, say: Callable[[str], None]) -> Answer:
     said = answer(content)
     out.mkdir(parents=True, exist_ok=True)
     say("drawing the figures")
-    figures = write_figures(content, out / "figures")
+    curves, repeat = learning_curves(content), reproduction(content)
+    figures = write_figures(content, curves, out / "figures")
     maps = routing_maps(content)
     for one in maps:
         name = f"routing_{one.role.partition(' ')[0]}"
@@ -40,18 +43,13 @@ def write_report(folder: Path, out: Path, say: Callable[[str], None]) -> Answer:
             path.write_bytes(one.png)
         figures[name] = f"Routing of {one.cell} ({one.role}), seed {one.seed}, step {one.step}"
     say("writing the page")
-    _write(out / MARKDOWN, markdown(content, said, figures))
-    _write(out / LATEX, latex_table(content))
-    _write(out / TABLE, _csv(content))
-    _write(out / PAGE, page(content, said, maps))
+    write_text(out / MARKDOWN, markdown(content, said, figures, repeat))
+    write_text(out / LATEX, latex_table(content))
+    write_text(out / TABLE, _csv(content))
+    write_text(out / PAGE, page(content, said, curves, maps, repeat))
     return said
 
 
 def _csv(content: Content) -> str:
     text: str = main_table(content).to_csv(index=False)
     return text
-
-
-def _write(path: Path, text: str) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
