@@ -68,12 +68,12 @@ class ShapesDataModule(HFDataModule):
     Args:
         batch_size: Training images per step.
         eval_batch_size: Images per step in evaluation.
-        crop_size: Pixels per side of the training images.
+        image_size: Pixels per side of the training images.
     """
 
-    def __init__(self, batch_size: int = 4, eval_batch_size: int = 3, crop_size: int = 32) -> None:
+    def __init__(self, batch_size: int = 4, eval_batch_size: int = 3, image_size: int = 32) -> None:
         super().__init__(batch_size=batch_size, eval_batch_size=eval_batch_size, num_workers=0)
-        self.crop_size = crop_size
+        self.image_size = image_size
         self.num_classes, self.class_names, self.ignore_index = len(NAMES), NAMES, IGNORED
         self.mean, self.std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 
@@ -90,7 +90,7 @@ class ShapesDataModule(HFDataModule):
         pass
 
     def train_dataloader(self):
-        data = Scenes(64, 1000, [(self.crop_size, self.crop_size)])
+        data = Scenes(64, 1000, [(self.image_size, self.image_size)])
         return DataLoader(
             data, batch_size=self.batch_size, sampler=self._part(data), collate_fn=pad_batch, drop_last=True
         )

@@ -6,7 +6,7 @@ from typing import Any
 import datasets
 
 from biformer_lit.data.base import HFDataModule
-from biformer_lit.data.checks import require
+from biformer_lit.data.checks import require, require_normalisation
 from biformer_lit.data.images import decode_image
 from biformer_lit.data.labels import (
     UNLABELLED,
@@ -101,8 +101,7 @@ class ClassificationDataModule(HFDataModule):
         require(num_classes is None or num_classes >= 1, "num_classes", num_classes, "must be 1 or more")
         require(image_size >= 1, "image_size", image_size, "must be 1 or more")
         require(0 < crop_pct <= 1, "crop_pct", crop_pct, "must be more than 0 and at most 1")
-        require(len(mean) == 3, "mean", mean, "must be three numbers, one per channel")
-        require(len(std) == 3 and min(std) > 0, "std", std, "must be three numbers above 0, one per channel")
+        require_normalisation(mean, std)
         repeats = augmentation.repeats
         require(
             not self.streaming or repeats == 1,

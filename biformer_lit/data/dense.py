@@ -3,7 +3,7 @@
 from typing import Any
 
 from biformer_lit.data.base import HFDataModule
-from biformer_lit.data.checks import require
+from biformer_lit.data.checks import require, require_normalisation
 from biformer_lit.data.loading import load_splits
 from biformer_lit.data.scenes import SCENES, Scenes
 from biformer_lit.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Triple
@@ -36,8 +36,7 @@ class DenseDataModule(HFDataModule):
         super().__init__(dataset=dataset, **kwargs)
         problem = f"is for the data set {SCENES}; leave it out"
         require(dataset == SCENES or scenes == _DEFAULT_SCENES, "scenes", scenes, problem)
-        require(len(mean) == 3, "mean", mean, "must be three numbers, one per channel")
-        require(len(std) == 3 and min(std) > 0, "std", std, "must be three numbers above 0, one per channel")
+        require_normalisation(mean, std)
         self.scenes, self.mean, self.std = scenes, mean, std
 
     def load(self) -> dict[str, Any]:

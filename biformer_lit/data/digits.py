@@ -1,14 +1,14 @@
 """The embedded default data set: 1,797 handwritten digits that come with scikit-learn."""
 
 from functools import cache
-from io import BytesIO
-from typing import Any
 
 import datasets
 import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
+
+from biformer_lit.data.images import stored_png
 
 _HELD_OUT = {"validation": 200, "test": 250}
 _SPLIT_SEED = 0
@@ -41,16 +41,10 @@ def load_digits_dataset() -> datasets.DatasetDict:
     return datasets.DatasetDict(
         {
             name: datasets.Dataset.from_dict(
-                {"image": [_png(pixels[row]) for row in rows], "label": labels[rows].tolist()},
+                {"image": [stored_png(Image.fromarray(pixels[row])) for row in rows], "label": labels[rows].tolist()},
                 features=features,
                 split=datasets.NamedSplit(name),
             )
             for name, rows in ((name, np.sort(rows)) for name, rows in splits.items())
         }
     )
-
-
-def _png(pixels: np.ndarray[Any, Any]) -> dict[str, bytes | None]:
-    buffer = BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG")
-    return {"bytes": buffer.getvalue(), "path": None}

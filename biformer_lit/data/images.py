@@ -144,3 +144,10 @@ def _over_white(image: Image.Image) -> Image.Image:
     image = image.convert({"La": "LA", "RGBa": "RGBA"}.get(image.mode, image.mode)).convert("RGBA")
     white = Image.new("RGBA", image.size, (255, 255, 255, 255))
     return Image.alpha_composite(white, image).convert("RGB")
+
+
+def stored_png(image: Image.Image, **options: Any) -> dict[str, bytes | None]:
+    """An image as ``datasets`` stores it, as PNG; ``options`` are Pillow's."""
+    buffer = BytesIO()
+    image.save(buffer, format="PNG", **options)
+    return {"bytes": buffer.getvalue(), "path": None}

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from io import BytesIO
 from typing import Any
 
 import datasets
@@ -13,6 +12,7 @@ from PIL import Image
 from biformer_lit.data.checks import require
 from biformer_lit.data.digits import load_digits_dataset
 from biformer_lit.data.drawing import Canvas, Pixels, blend, draw_background, draw_digit, pick_colour
+from biformer_lit.data.images import stored_png
 from biformer_lit.errors import ConfigError
 
 SCENES = "digit_scenes"
@@ -267,6 +267,4 @@ def _box(mask: Mask) -> list[float]:
 
 
 def _png(image: Image.Image) -> dict[str, bytes | None]:
-    buffer = BytesIO()
-    image.save(buffer, format="PNG", compress_level=1)  # the noise compresses no better at six times the cost
-    return {"bytes": buffer.getvalue(), "path": None}
+    return stored_png(image, compress_level=1)  # the noise compresses no better at six times the cost

@@ -47,7 +47,7 @@ def measure_config(config: Mapping[str, Any]) -> tuple[int, int]:
 
 def crop_size(data: Mapping[str, Any]) -> tuple[int, int]:
     """Height and width in pixels of the crops that a data module trains on, from its arguments."""
-    size = data["crop_size"] if "crop_size" in data else data["image_size"]
+    size = data["image_size"]
     return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
 
 

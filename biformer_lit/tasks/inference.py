@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from biformer_lit.errors import ConfigError
+from biformer_lit.heads.layers import resize
 
 Network: TypeAlias = Callable[[Tensor], Tensor]
 """Images (N, C, H, W) to logits (N, classes, H, W)."""
@@ -71,11 +71,11 @@ class Inference:
         total: Tensor | None = None
         for scale in self.scales:
             size = (max(round(height * scale), 1), max(round(width * scale), 1))
-            scaled = images if size == (height, width) else _resize(images, size)
+            scaled = images if size == (height, width) else resize(images, size)
             for mirrored in (False, True) if self.flip else (False,):
                 found = self._at_one_scale(net, scaled.flip(-1) if mirrored else scaled)
                 found = found.flip(-1) if mirrored else found
-                found = found if size == (height, width) else _resize(found, (height, width))
+                found = found if size == (height, width) else resize(found, (height, width))
                 probabilities = found.softmax(1)
                 total = probabilities if total is None else total + probabilities
         assert total is not None  # noqa: S101 (there is a scale)
@@ -103,10 +103,6 @@ class Inference:
         """First pixels of the windows along a side of this many pixels."""
         last = max(length - self.window, 0)
         return [*range(0, last, self.stride), last]
-
-
-def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
-    return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
 
 
 def logits_by_size(inference: Inference, net: Network, images: Tensor, sizes: Tensor) -> list[Tensor]:

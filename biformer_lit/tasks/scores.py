@@ -38,11 +38,6 @@ def segmentation_scores(confusion: Tensor) -> SegmentationScores:
     return SegmentationScores(iou, iou.nanmean(), (right / true).nanmean(), right.sum() / counts.sum())
 
 
-def valid_pixels(target: Tensor, ignore_index: int) -> Tensor:
-    """Where a mask (N, H, W) holds a class."""
-    return target != ignore_index
-
-
 def pixel_loss(logits: Tensor, target: Tensor, ignore_index: int, weights: Tensor | None = None) -> Tensor:
     """Cross-entropy, averaged over the pixels that hold a class (by their weights); 0 if there is none.
 
@@ -53,7 +48,7 @@ def pixel_loss(logits: Tensor, target: Tensor, ignore_index: int, weights: Tenso
         weights: Weight of each class (C,), or None.
     """
     total = torch.nn.functional.cross_entropy(logits, target, weights, ignore_index=ignore_index, reduction="sum")
-    valid = valid_pixels(target, ignore_index)
+    valid = target != ignore_index
     if weights is None:
         amount = valid.sum().to(total.dtype)
     else:

@@ -234,7 +234,7 @@ def test_studies_see_the_head_and_the_crop(root):
     config = ["--config", str(root / "tests/configs/shapes.yaml"), "--model.num_classes", "5"]
     plain = measure_config(parse_fit(config))
     wide = measure_config(parse_fit([*config, "--model.head_channels", "32"]))
-    large = measure_config(parse_fit([*config, "--data.crop_size", "64"]))
+    large = measure_config(parse_fit([*config, "--data.image_size", "64"]))
     upernet = measure_config(parse_fit([*config, "--model.head", "upernet"]))
     other = measure_config(parse_fit([*config, "--model.timm_backbone", "resnet18"]))
     assert wide[0] > plain[0]
