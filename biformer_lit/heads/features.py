@@ -35,7 +35,7 @@ def build_features(backbone: Backbone, timm_backbone: str | None) -> tuple[nn.Mo
         return net, [stage["num_chs"] for stage in info], [stage["reduction"] for stage in info]
     if not timm.is_model(timm_backbone):
         raise ConfigError(
-            f"timm_backbone={timm_backbone!r} is unknown; python -c 'import timm; timm.list_models()' names them"
+            f"timm_backbone={timm_backbone!r} is unknown; python -c 'import timm; print(timm.list_models())' names them"
         )
     options: dict[str, Any] = {"in_chans": backbone.in_chans}
     if backbone.drop_path_rate is not None:

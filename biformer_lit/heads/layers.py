@@ -1,10 +1,11 @@
 """What the heads are made of."""
 
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from biformer_lit.seeding import derive_seed
 
@@ -82,3 +83,24 @@ def draw_head(head: nn.Module, seed: int) -> None:
         else:
             nn.init.kaiming_normal_(values, mode="fan_out", nonlinearity="relu", generator=generator)
         part.weight.copy_(values)
+
+
+ASPECT_RATIOS = (0.5, 1.0, 2.0)
+"""Height by width of a detector's anchors."""
+
+
+class NoBackbone(nn.Module):
+    """What torchvision's detectors are given where they ask for a backbone; it only tells the levels' channels."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.out_channels = channels
+
+
+def give_float32(part: nn.Module) -> None:
+    """Have a module return float32, for the losses, where it computes in half precision."""
+    part.register_forward_hook(_in_float32)
+
+
+def _in_float32(_module: nn.Module, _inputs: Any, outputs: Any) -> Any:
+    return tree_map_only(Tensor, Tensor.float, outputs)

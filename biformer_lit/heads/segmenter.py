@@ -3,18 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
-from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
 from biformer_lit.backbone import Backbone
 from biformer_lit.backbone.initial import fresh_seed
 from biformer_lit.errors import ConfigError
-from biformer_lit.heads.features import build_features, layer_patterns, stage_maps, undecayed
+from biformer_lit.heads.features import build_features
 from biformer_lit.heads.layers import HeadNorm, draw_head, resize
+from biformer_lit.heads.network import DenseNetwork
 from biformer_lit.heads.semantic_fpn import SemanticFPN
 from biformer_lit.heads.upernet import FCN, UPerNet
 
@@ -55,12 +54,11 @@ class SegmenterSettings:
             raise ConfigError(f"head_dropout={self.dropout} must be at least 0 and below 1")
 
 
-class Segmenter(nn.Module):
-    """Logits for each pixel, under the parts of timm's model contract that training uses.
+class Segmenter(DenseNetwork):
+    """Logits for each pixel.
 
-    As in the released code, LayerNorm over the channels is added to the output of each stage. Images of any size are
-    padded with zeros, to the right and at the bottom, to multiples of the coarsest stride; the logits have the
-    images' size.
+    Images of any size are padded with zeros to multiples of the coarsest stride; the
+    logits have the images' size.
 
     Args:
         backbone: A module of :func:`biformer_lit.heads.features.build_features`.
@@ -70,15 +68,17 @@ class Segmenter(nn.Module):
         auxiliary: The same from the last map but one, for training, or None.
     """
 
+    head_parts: ClassVar[dict[str, tuple[str, ...]]] = {
+        "head.": ("head.classifier.",),
+        "auxiliary.": ("auxiliary.classifier.",),
+    }
+
     def __init__(
         self, backbone: nn.Module, channels: Sequence[int], stride: int, head: nn.Module, auxiliary: nn.Module | None
     ) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.norms = nn.ModuleList(LayerNorm2d(stage) for stage in channels)
+        super().__init__(backbone, channels, stride)
         self.head = head
         self.auxiliary = auxiliary
-        self.stride = stride
 
     def forward(self, images: Tensor, with_auxiliary: bool = False) -> Tensor | tuple[Tensor, Tensor | None]:
         """Logits, in float32 at least.
@@ -91,32 +91,15 @@ class Segmenter(nn.Module):
             Logits (N, num_classes, H, W), or these and the auxiliary ones of the same shape (None without that head).
         """
         height, width = images.shape[-2:]
-        right, bottom = -width % self.stride, -height % self.stride
-        padded = F.pad(images, (0, right, 0, bottom)) if right or bottom else images
+        padded = self.pad(images)
         size = (padded.shape[-2], padded.shape[-1])
-        maps = [norm(x) for norm, x in zip(self.norms, stage_maps(self.backbone, padded), strict=True)]
+        maps = self.maps(padded)
         logits = _to_pixels(self.head(maps), size)[..., :height, :width]
         if not with_auxiliary:
             return logits
         if self.auxiliary is None:
             return logits, None
         return logits, _to_pixels(self.auxiliary(maps[-2]), size)[..., :height, :width]
-
-    # -- timm's contract, as far as training uses it -----------------------------------------------------
-
-    def no_weight_decay(self) -> set[str]:
-        """Names of the parameters without weight decay: biases, normalisation, and what the backbone exempts."""
-        own = {name for name, parameter in self.named_parameters() if parameter.ndim <= 1}
-        return own | undecayed(self.backbone, "backbone.")
-
-    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """Regular expressions that order the backbone's parameters; norms and heads match none and so come last."""
-        return layer_patterns(self.backbone, "backbone.")
-
-    def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Recompute the backbone's blocks in the backward pass instead of keeping their activations."""
-        inner = getattr(self.backbone, "model", self.backbone)
-        inner.set_grad_checkpointing(enable)  # type: ignore[operator]
 
     def get_classifier(self) -> nn.Module:
         """The last layers, of the head and of the auxiliary one."""

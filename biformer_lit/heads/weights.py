@@ -1,4 +1,4 @@
-"""Weights for a segmentation network: of a classifier for its backbone, or of a whole network."""
+"""Weights for the network of a dense task: of a classifier for its backbone, or of a whole network."""
 
 import logging
 from pathlib import Path
@@ -9,16 +9,17 @@ from torch import Tensor
 from biformer_lit.backbone import BiFormer, LoadReport
 from biformer_lit.backbone.weights import check_fits, pick_weights, read_checkpoint
 from biformer_lit.errors import CheckpointError
-from biformer_lit.heads.segmenter import Segmenter
+from biformer_lit.heads.network import DenseNetwork
 
 logger = logging.getLogger(__name__)
 _SEED = ".routing_seed"
+_HEADS = ("head.", "auxiliary.", "pyramid.")  # of all kinds of networks
 
 
-def load_segmenter_weights(
-    net: Segmenter, source: str | Path, *, copy: Literal["raw", "ema"] | None = None
+def load_dense_weights(
+    net: DenseNetwork, source: str | Path, *, copy: Literal["raw", "ema"] | None = None
 ) -> LoadReport:
-    """Fill a segmentation network from a file; everything is checked before anything is changed.
+    """Fill the network of a dense task from a file; everything is checked before anything is changed.
 
     A classifier's checkpoint (released or ours) fills the backbone and leaves norms and heads fresh. A checkpoint of
     a whole network fills everything; a head of another kind or size, or its classifier for another number of classes,
@@ -43,10 +44,9 @@ def load_segmenter_weights(
     if not any(key.startswith("backbone.model.") for key in given):  # a classifier of timm's that was wrapped here
         wrapped = any(key.startswith("backbone.model.") for key in own)
         given = {key.replace("backbone.", "backbone.model.", 1) if wrapped else key: x for key, x in given.items()}
-    fresh = _fresh(own, given, whole)
+    fresh = _fresh(net, own, given, whole)
     # a classifier, its norm and the seeds of routing have no place here; other entries that we lack are an error
-    loose = isinstance(net.backbone, BiFormer)
-    unused = [key for key in given if (key not in own and _may_be_left(key, loose)) or key in fresh]
+    unused = [key for key in given if (key not in own and _may_be_left(key, net)) or key in fresh]
     filled = {key: tensor for key, tensor in given.items() if key not in unused}
     filled |= {key: own[key] for key in fresh}
     if problem := check_fits(net, filled):
@@ -60,14 +60,14 @@ def load_segmenter_weights(
     return report
 
 
-def _fresh(own: dict[str, Tensor], given: dict[str, Tensor], whole: bool) -> list[str]:
-    """Entries that are not to be filled: all of a head if something of it does not fit, or its classifier alone."""
+def _fresh(net: DenseNetwork, own: dict[str, Tensor], given: dict[str, Tensor], whole: bool) -> list[str]:
+    """Entries that are not to be filled: a part of the heads if it does not fit, or what depends on the classes."""
     fresh = [key for key in own if key.endswith(_SEED) and key not in given]
     if not whole:
         return fresh + [key for key in own if not key.startswith("backbone.")]
-    for part in ("head.", "auxiliary."):
+    for part, by_class in net.head_parts.items():
         keys = [key for key in own if key.startswith(part)]
-        body = [key for key in keys if not key.startswith(f"{part}classifier.")]
+        body = [key for key in keys if not key.startswith(by_class)]
         if any(key not in given or given[key].shape != own[key].shape for key in body):
             fresh += keys
         elif any(key not in given or given[key].shape != own[key].shape for key in keys):
@@ -75,6 +75,11 @@ def _fresh(own: dict[str, Tensor], given: dict[str, Tensor], whole: bool) -> lis
     return fresh
 
 
-def _may_be_left(key: str, is_biformer: bool) -> bool:
-    heads = key.startswith(("head.", "auxiliary.", "backbone.head.", "backbone.norm.")) or key.endswith(_SEED)
-    return heads or (key.startswith("backbone.") and not is_biformer)  # timm's classifiers go by many names
+def _may_be_left(key: str, net: DenseNetwork) -> bool:
+    parts = (*_HEADS, "norms.", "backbone.head.", "backbone.norm.")
+    # timm's classifiers go by many names
+    return (
+        key.startswith(parts)
+        or key.endswith(_SEED)
+        or (key.startswith("backbone.") and not isinstance(net.backbone, BiFormer))
+    )

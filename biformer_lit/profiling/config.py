@@ -9,19 +9,38 @@ import torch
 
 from biformer_lit.backbone import Backbone
 from biformer_lit.errors import ConfigError
-from biformer_lit.heads import SegmenterSettings
+from biformer_lit.heads import DetectorSettings, SegmenterSettings
 from biformer_lit.profiling.costs import parameters
+from biformer_lit.profiling.dense import measure_detector, measure_segmenter
 from biformer_lit.profiling.layers import closed_form_macs
-from biformer_lit.profiling.segmenter import measure_segmenter
 
-_EMBEDDED = {"digits": 10, "digit_scenes": 11}  # classes of the data sets that come with the package
+# classes of the data sets that come with the package, by tasks: pixels may also be background
+_EMBEDDED = {"digits": 10, "digit_scenes": 10}
+_EMBEDDED_PIXELS = {"digit_scenes": 11}
+# settings of a task's head, and the arguments of the task that they are
+_HEADS = {
+    "SegmentationTask": {
+        "head": "head",
+        "channels": "head_channels",
+        "norm": "head_norm",
+        "dropout": "head_dropout",
+    },
+    "DetectionTask": {
+        "head": "head",
+        "channels": "head_channels",
+        "norm": "head_norm",
+        "detections_per_image": "detections_per_image",
+    },
+}
 
 
 def measure_config(config: Mapping[str, Any]) -> tuple[int, int]:
     """Count the parameters and the multiply-adds of one image; nothing is computed and no data set is opened.
 
     Of a segmentation network both are those of the whole network, for an image of the size of a training crop; its
-    auxiliary head has parameters, but takes no part in a prediction and so has no multiply-adds.
+    auxiliary head has parameters, but takes no part in a prediction and so has no multiply-adds. Of a detector both
+    are those of the whole network, for a square image with the shorter side of evaluation; see
+    :func:`biformer_lit.profiling.dense.measure_detector`.
 
     Args:
         config: A complete config of ``fit`` as plain values.
@@ -34,14 +53,20 @@ def measure_config(config: Mapping[str, Any]) -> tuple[int, int]:
             neither in the config nor known.
     """
     model, data = (config[name]["init_args"] for name in ("model", "data"))
-    classes = model.get("num_classes") or data.get("num_classes") or _EMBEDDED.get(str(data.get("dataset")))
+    task = str(config["model"].get("class_path", "")).rpartition(".")[2]
+    known = _EMBEDDED_PIXELS if task == "SegmentationTask" else _EMBEDDED
+    classes = model.get("num_classes") or data.get("num_classes") or known.get(str(data.get("dataset")))
     if classes is None:
         raise ConfigError(
             f"data.num_classes: is not set, so the parameters of a classifier for {data.get('dataset')} cannot be "
             "counted; give the number of classes (it is checked against the data)"
         )
-    if _is_segmentation(config):
-        return _measure_segmenter(json.dumps([model["backbone"], _head(model)]), classes, *crop_size(data))
+    if task in _HEADS:
+        described = {name: model[argument] for name, argument in _HEADS[task].items()}
+        if task == "SegmentationTask":
+            described["auxiliary"] = model["auxiliary_weight"] > 0
+        written = json.dumps([task, model["backbone"], described, model["timm_backbone"]])
+        return _measure_dense(written, classes, *crop_size(data))
     return _measure(json.dumps(model["backbone"]), classes, data["image_size"])
 
 
@@ -51,28 +76,14 @@ def crop_size(data: Mapping[str, Any]) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
 
 
-def _is_segmentation(config: Mapping[str, Any]) -> bool:
-    return str(config["model"].get("class_path", "")).rpartition(".")[2] == "SegmentationTask"
-
-
-def _head(model: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of the task as those of the head, and the backbone's other name."""
-    settings = {
-        "head": model["head"],
-        "channels": model["head_channels"],
-        "norm": model["head_norm"],
-        "dropout": model["head_dropout"],
-        "auxiliary": model["auxiliary_weight"] > 0,
-    }
-    return {"settings": settings, "timm_backbone": model["timm_backbone"]}
-
-
 @lru_cache(maxsize=256)
-def _measure_segmenter(described: str, num_classes: int, height: int, width: int) -> tuple[int, int]:
+def _measure_dense(described: str, num_classes: int, height: int, width: int) -> tuple[int, int]:
     """As :func:`_measure`."""
-    backbone, head = json.loads(described)
-    settings = SegmenterSettings(**head["settings"])
-    return measure_segmenter(Backbone(**backbone), num_classes, settings, (height, width), head["timm_backbone"])
+    task, settings, head, timm_backbone = json.loads(described)
+    backbone, size = Backbone(**settings), (height, width)
+    if task == "SegmentationTask":
+        return measure_segmenter(backbone, num_classes, SegmenterSettings(**head), size, timm_backbone)
+    return measure_detector(backbone, num_classes, DetectorSettings(**head), size, timm_backbone)
 
 
 @lru_cache(maxsize=256)

@@ -1,6 +1,8 @@
 """The routing blocks of a network: what each decided for some images, and what it is called."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +10,7 @@ from torch import Tensor, nn
 from biformer_lit.attention import BiLevelRoutingAttention, RoutingRecord, record_routing
 from biformer_lit.backbone import BiFormer
 from biformer_lit.errors import ConfigError
+from biformer_lit.heads import DenseNetwork
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ def routing_backbone(net: nn.Module) -> BiFormer | None:
 
 
 @torch.no_grad()
-def record_blocks(net: nn.Module, images: Tensor) -> tuple[list[RoutedBlock], Tensor]:
+def record_blocks(net: nn.Module, images: Tensor) -> tuple[list[RoutedBlock], Any]:
     """Run a network, uncompiled and without gradients, and keep what its blocks decided.
 
     Args:
@@ -73,13 +76,16 @@ def record_blocks(net: nn.Module, images: Tensor) -> tuple[list[RoutedBlock], Te
         images: Images (N, C, H, W) on the network's device.
 
     Returns:
-        The blocks with bi-level routing from input to output, and what the network returned.
+        The blocks with bi-level routing from input to output, and what the network returned; the maps of the stages if
+        it is one of a dense task, whose head is not run.
     """
     backbone = routing_backbone(net)
+    # not net itself: a compiled network would be compiled anew; and a detector is fed more than images
+    run: Callable[[Tensor], Any] = net.maps if isinstance(net, DenseNetwork) else net.forward
     if backbone is None:
-        return [], net.forward(images)
+        return [], run(images)
     with record_routing(backbone) as records:
-        output = net.forward(images)  # not net(images): a compiled network would be compiled anew
+        output = run(images)
     blocks = []
     for name, record in records.items():
         _, stage, _, block, _ = name.split(".")

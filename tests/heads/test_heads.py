@@ -16,10 +16,10 @@ from biformer_lit.heads import (
     SemanticFPN,
     UPerNet,
     build_segmenter,
-    load_segmenter_weights,
+    load_dense_weights,
 )
 from biformer_lit.heads.layers import build_norm
-from biformer_lit.profiling.segmenter import measure_segmenter
+from biformer_lit.profiling.dense import measure_segmenter
 from biformer_lit.tasks import Optimization
 
 HEADS = ["semantic_fpn", "upernet"]
@@ -133,7 +133,7 @@ def test_the_added_norms_are_over_the_channels_of_each_stage():
     for x in seen["maps"]:
         torch.testing.assert_close(x.mean(1), torch.zeros_like(x[:, 0]), atol=1e-5, rtol=0)
     by_hand = F.layer_norm(raw[1].permute(0, 2, 3, 1), (16,), eps=1e-6).permute(0, 3, 1, 2)
-    torch.testing.assert_close(net.norms[1](raw[1]), by_hand)
+    torch.testing.assert_close(net.norms["1"](raw[1]), by_hand)
 
 
 def test_nothing_of_the_classifier_is_left():
@@ -232,7 +232,7 @@ def test_a_classifier_fills_the_backbone(tmp_path, caplog):
     net = small("upernet")
     before = net.state_dict()["head.fuse.0.weight"].clone()
     with caplog.at_level(logging.WARNING):
-        report = load_segmenter_weights(net, tmp_path / "a.pth")
+        report = load_dense_weights(net, tmp_path / "a.pth")
     after = net.state_dict()
     for key, value in classifier.state_dict().items():
         if not key.startswith(("head.", "norm.")):
@@ -247,17 +247,17 @@ def test_a_whole_network_comes_back(tmp_path):
     torch.manual_seed(0)
     source, target = small("upernet"), small("upernet")
     torch.save({"state_dict": {f"net.{k}": v for k, v in source.state_dict().items()}}, tmp_path / "a.ckpt")
-    report = load_segmenter_weights(target, tmp_path / "a.ckpt")
+    report = load_dense_weights(target, tmp_path / "a.ckpt")
     assert (report.fresh, report.unused) == ((), ())
     assert all(torch.equal(v, target.state_dict()[k]) for k, v in source.state_dict().items())
     other = small("upernet", classes=3)
-    report = load_segmenter_weights(other, tmp_path / "a.ckpt")
+    report = load_dense_weights(other, tmp_path / "a.ckpt")
     assert {key.rpartition(".")[0] for key in report.fresh} == {"head.classifier.1", "auxiliary.classifier.1"}
     assert torch.equal(other.head.fuse[0].weight, source.head.fuse[0].weight)
     fpn = small()
-    report = load_segmenter_weights(fpn, tmp_path / "a.ckpt")
+    report = load_dense_weights(fpn, tmp_path / "a.ckpt")
     assert all(key.startswith("head.") for key in report.fresh)
-    assert torch.equal(fpn.norms[2].weight, source.norms[2].weight)
+    assert torch.equal(fpn.norms["2"].weight, source.norms["2"].weight)
 
 
 def test_weights_of_another_backbone_are_refused(tmp_path):
@@ -265,7 +265,7 @@ def test_weights_of_another_backbone_are_refused(tmp_path):
     net = small()
     before = {key: value.clone() for key, value in net.state_dict().items()}
     with pytest.raises(CheckpointError, match=r"a.pth: the weights do not fit this model, nothing was loaded"):
-        load_segmenter_weights(net, tmp_path / "a.pth")
+        load_dense_weights(net, tmp_path / "a.pth")
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
 
 
@@ -274,7 +274,7 @@ def test_a_classifier_of_timm_s(tmp_path):
     classifier = timm.create_model("resnet18", num_classes=3)
     torch.save(classifier.state_dict(), tmp_path / "a.pth")
     net = small(timm_backbone="resnet18")
-    report = load_segmenter_weights(net, tmp_path / "a.pth")
+    report = load_dense_weights(net, tmp_path / "a.pth")
     assert report.unused == ("backbone.fc.weight", "backbone.fc.bias")
     assert torch.equal(net.backbone.conv1.weight, classifier.conv1.weight)
 
@@ -287,7 +287,7 @@ def test_released_dense_features_reach_the_norms(tmp_path):
     weights = made_up_weights(FIGURES["manifests"]["biformer_tiny"], 2026)
     torch.save({"model": weights}, tmp_path / "released.pth")
     net = build_segmenter(Backbone(regions=figures["regions"], padding="released"), 4, SegmenterSettings(channels=8))
-    load_segmenter_weights(net, tmp_path / "released.pth")
+    load_dense_weights(net, tmp_path / "released.pth")
     with torch.no_grad():
         features = biformer_lit.heads.features.stage_maps(
             net.double().eval().backbone, made_up_input((1, 3, *figures["size"]), 2026)

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import timm
 import torch
+import yaml
 from backbone.test_weights import released_names
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from shapes import SMALL as DENSE
 
 from biformer_lit import Backbone, load_task
 from biformer_lit.attention import record_routing
@@ -83,6 +85,52 @@ def test_a_checkpoint_of_a_run_knows_its_network_and_its_data(visualize, capsys)
     assert "80 x 60, seen as 21 x 16" in said
     assert "those of runs/tiny/version_0/config.yaml" in said
     assert "prediction: " in said
+
+
+@pytest.mark.parametrize(
+    ("task", "sizes"), [("Detection", {"image_size": 48, "max_size": 96}), ("Segmentation", {"image_size": 48})]
+)
+def test_a_checkpoint_of_a_dense_task(visualize, tmp_path, capsys, task, sizes):
+    scenes = {"image_size": 64, "digits": [1, 2], "digit_size": [20, 32], "train": 2, "validation": 1, "test": 1}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({
+        "model": {
+            "class_path": f"{task}Task",
+            "init_args": {
+                "backbone": {name: value for name, value in vars(DENSE).items() if value is not None},
+                "head_channels": 16,
+                "head_norm": "group",
+            },
+        },
+        "data": {
+            "class_path": f"{task}DataModule",
+            "init_args": {"scenes": scenes, **sizes, "mean": [0.4, 0.5, 0.6], "batch_size": 2, "num_workers": 0},
+        },
+        "trainer": {
+            "accelerator": "cpu",
+            "max_epochs": 1,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "logger": {
+                "class_path": "lightning.pytorch.loggers.TensorBoardLogger",
+                "init_args": {"save_dir": str(tmp_path), "name": "run"},
+            },
+        },
+    }))  # fmt: skip
+    main(["fit", "--config", str(tmp_path / "config.yaml"), "--monitoring", "false"])
+    (checkpoint,) = tmp_path.glob("run/version_0/checkpoints/*.ckpt")
+    capsys.readouterr()
+    out, arrays = visualize(checkpoint, "--point", "0.4,0.6")
+    blocks = [f"stage{stage}.block1" for stage in (1, 2, 3)]  # the last attends to everything
+    assert names(out) == ["contact_sheet.png", "routing.npz", *(f"{block}.png" for block in blocks)]
+    net = load_task(checkpoint).net
+    records = seen(net.backbone, (64, 48), (0.4, 0.5, 0.6), (0.229, 0.224, 0.225))
+    for stage, block in enumerate(blocks):
+        assert (arrays[f"{block}.index"] == records[f"stages.{stage}.blocks.0.attn"].index[0].numpy()).all()
+    assert arrays["image_size"].tolist() == [48, 64]
+    said = capsys.readouterr().out
+    assert "80 x 60, seen as 64 x 48" in said
+    assert "version_0/config.yaml" in said
+    assert "prediction" not in said
 
 
 @pytest.mark.parametrize("file", ["released.pth", "weights.safetensors"])

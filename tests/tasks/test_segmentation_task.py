@@ -17,7 +17,7 @@ from biformer_lit.callbacks import EMA
 from biformer_lit.cli import parse_fit
 from biformer_lit.heads import SegmenterSettings
 from biformer_lit.profiling import count_costs, measure_config, total_cost
-from biformer_lit.profiling.segmenter import measure_segmenter
+from biformer_lit.profiling.dense import measure_segmenter
 from biformer_lit.tasks import Inference, Optimization
 
 OPTIM = Optimization(lr=5e-3, lr_batch=0, warmup_steps=2)

@@ -1,0 +1,163 @@
+"""The network of object detection and instance segmentation: backbone, feature pyramid, torchvision's detectors."""
+
+from collections import OrderedDict
+from itertools import pairwise
+from typing import Any, ClassVar, TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models.detection.image_list import ImageList
+from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool, LastLevelP6P7
+
+from biformer_lit.backbone import Backbone
+from biformer_lit.backbone.initial import fresh_seed
+from biformer_lit.errors import ConfigError
+from biformer_lit.heads.detector_settings import DetectorSettings
+from biformer_lit.heads.features import build_features
+from biformer_lit.heads.layers import build_norm
+from biformer_lit.heads.network import DenseNetwork
+from biformer_lit.heads.rcnn import RegionHead
+from biformer_lit.heads.retinanet import AnchorHead
+from biformer_lit.seeding import local_seed
+
+Objects: TypeAlias = dict[str, Tensor]
+
+
+class Detector(DenseNetwork):
+    """Objects in images.
+
+    Images are taken as they come: neither normalised nor resized here.
+
+    Args:
+        backbone: A module of :func:`biformer_lit.heads.features.build_features`.
+        channels: Channels of its maps.
+        stride: The coarsest map's stride in pixels.
+        first: The first map that is used.
+        pyramid: From the maps to those of the levels.
+        head: From the levels to losses or objects.
+        frozen_batch_norm: See :class:`DetectorSettings`.
+    """
+
+    head_parts: ClassVar[dict[str, tuple[str, ...]]] = {
+        "pyramid.": (),
+        "head.head.": ("head.head.classification_head.cls_logits.",),
+        "head.rpn.": (),
+        "head.roi_heads.": ("head.roi_heads.box_predictor.", "head.roi_heads.mask_predictor.mask_fcn_logits."),
+    }
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        channels: list[int],
+        stride: int,
+        first: int,
+        pyramid: FeaturePyramidNetwork,
+        head: AnchorHead | RegionHead,
+        frozen_batch_norm: bool,
+    ) -> None:
+        super().__init__(backbone, channels, stride, first)
+        self.pyramid = pyramid
+        self.head = head
+        self.frozen_batch_norm = frozen_batch_norm
+        self._compiled: Any = None
+
+    def levels(self, images: Tensor) -> "OrderedDict[str, Tensor]":
+        """Maps (N, channels, H_i, W_i) of the pyramid by the names of the levels, finest first."""
+        maps = self.maps(images)
+        levels: OrderedDict[str, Tensor] = self.pyramid(OrderedDict((str(i), x) for i, x in enumerate(maps)))
+        return levels
+
+    def forward(
+        self, images: Tensor, sizes: list[tuple[int, int]], targets: list[Objects] | None = None
+    ) -> dict[str, Tensor] | list[Objects]:
+        """Losses in training, objects in evaluation.
+
+        Args:
+            images: Images (N, C, H, W), padded to the right and at the bottom.
+            sizes: Height and width of each without padding.
+            targets: In training, for each image ``boxes`` (n, 4), left, top, right, bottom in pixels, ``labels`` (n,),
+                int64 from 0 on, and with mask_rcnn ``masks`` (n, h, w), uint8.
+
+        Returns:
+            In training the losses by their names. In evaluation for each image ``boxes`` (n, 4), ``labels`` (n,),
+            ``scores`` (n,), best first, and with mask_rcnn ``masks`` (n, 1, 28, 28), the probabilities in the boxes.
+        """
+        padded = self.pad(images)
+        if targets is not None and "masks" in targets[0]:
+            # torchvision cuts the masks out of maps as large as the image
+            targets = [{**target, "masks": _pad_to(target["masks"], padded)} for target in targets]
+        levels = (self._compiled or self.levels)(padded)
+        found: dict[str, Tensor] | list[Objects] = self.head(levels, ImageList(padded, sizes), targets)
+        return found
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compile backbone and pyramid; what follows depends on the objects, and so differs from image to image."""
+        self._compiled = torch.compile(self.levels, *args, **kwargs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and other processes get: as of any module, not what is compiled."""
+        state = super().__getstate__()  # type: ignore[no-untyped-call]
+        return {**state, "_compiled": None}
+
+    def train(self, mode: bool = True) -> "Detector":
+        """Training or evaluation; frozen norms stay in evaluation."""
+        super().train(mode)
+        if self.frozen_batch_norm:
+            for part in self.backbone.modules():
+                if isinstance(part, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001 (torch's base of all kinds)
+                    part.eval()
+        return self
+
+    def get_classifier(self) -> nn.Module:
+        """The last layers of the head."""
+        return self.head.get_classifier()
+
+
+def _pad_to(masks: Tensor, images: Tensor) -> Tensor:
+    height, width = images.shape[-2:]
+    return F.pad(masks, (0, width - masks.shape[-1], 0, height - masks.shape[-2]))
+
+
+def build_detector(
+    backbone: Backbone,
+    num_classes: int,
+    settings: DetectorSettings = DetectorSettings(),  # noqa: B008 (frozen)
+    timm_backbone: str | None = None,
+) -> Detector:
+    """The network, drawn from torch's generator; heads are the same for the same seed whatever the backbone draws.
+
+    Args:
+        backbone: Our backbone, or what a backbone of timm's takes from it (``in_chans``, ``drop_path_rate``).
+        num_classes: Number of classes, without a background.
+        settings: Pyramid and head.
+        timm_backbone: Name of a model of timm's to take instead of ours, for comparisons.
+
+    Raises:
+        ConfigError: On a setting that cannot work.
+    """
+    seed = fresh_seed()
+    net, channels, strides = build_features(backbone, timm_backbone)
+    if len(strides) < 2 or any(coarse != 2 * fine for fine, coarse in pairwise(strides)):
+        written = ", ".join(map(str, strides))
+        raise ConfigError(
+            f"head={settings.head!r} needs two or more stages whose strides double, but they are {written}"
+        )
+    retina = settings.head == "retinanet"
+    first = int(retina)  # RetinaNet's finest level is the second stage
+    levels = [*strides[first:], *(strides[-1] * factor for factor in ((2, 4) if retina else (2,)))]
+    scale = settings.anchor_scale or (4.0 if retina else 8.0)
+    sides = [scale * stride for stride in levels]
+    norm = (lambda width: build_norm("group", width)) if settings.norm == "group" else None
+    with local_seed(seed, "detector"):
+        extra = LastLevelP6P7(channels[-1], settings.channels) if retina else LastLevelMaxPool()
+        if isinstance(extra, LastLevelP6P7):
+            extra.use_P5 = False  # torchvision would take P5 where the widths happen to be equal
+        pyramid = FeaturePyramidNetwork(channels[first:], settings.channels, extra, norm)
+        head: AnchorHead | RegionHead
+        if retina:
+            head = AnchorHead(settings, num_classes, sides, norm)
+        else:
+            names = [str(i) for i in range(len(channels))]
+            head = RegionHead(settings, num_classes, sides, names, norm)
+    return Detector(net, channels, strides[-1], first, pyramid, head, settings.frozen_batch_norm)
