@@ -5,7 +5,7 @@ arguments of the class it replaces from another, and two cells of an ablation wo
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -35,9 +35,10 @@ class Optimization:
         warmup_epochs: Epochs over which the rate grows linearly; may be a fraction.
         warmup_steps: The same in optimiser steps; None counts warmup_epochs instead.
         warmup_lr: Rate of the first step.
-        schedule: How the rate falls: cosine, or linear (the polynomial schedule of power 1), both counted from the
+        schedule: How the rate falls: cosine, linear (the polynomial schedule of power 1), or step, all counted from the
             first step.
-        min_lr: Rate that the schedule ends at.
+        milestones: With step, the shares of the run after which the rate is divided by ten.
+        min_lr: Rate that cosine and linear end at.
         fused: Update all weights in one kernel; muon has none.
     """
 
@@ -50,7 +51,8 @@ class Optimization:
     warmup_epochs: float = 5.0
     warmup_steps: int | None = None
     warmup_lr: float = 1e-6
-    schedule: Literal["cosine", "linear"] = "cosine"
+    schedule: Literal["cosine", "linear", "step"] = "cosine"
+    milestones: tuple[float, ...] = (2 / 3, 11 / 12)
     min_lr: float = 1e-5
     fused: bool = True
 
@@ -60,6 +62,7 @@ class Optimization:
         Raises:
             ConfigError: Naming the field.
         """
+        object.__setattr__(self, "milestones", tuple(self.milestones))  # a list, from a checkpoint
         checks = (
             ("lr", self.lr > 0 and math.isfinite(self.lr), "above 0"),
             ("lr_batch", self.lr_batch >= 0, "at least 0 (0 turns scaling off)"),
@@ -70,14 +73,15 @@ class Optimization:
             ("warmup_steps", self.warmup_steps is None or self.warmup_steps >= 0, "at least 0, or null"),
             ("warmup_lr", self.warmup_lr >= 0, "at least 0"),
             ("min_lr", self.min_lr >= 0, "at least 0"),
+            ("milestones", all(0 < share < 1 for share in self.milestones), "shares of the run between 0 and 1"),
         )
         for field, good, allowed in checks:
             if not good:
                 raise ConfigError(f"optim.{field}={getattr(self, field)} must be {allowed}")
         if self.name not in ("adamw", "sgd", "muon"):
             raise ConfigError(f"optim.name={self.name!r} is unknown; use 'adamw', 'sgd' or 'muon'")
-        if self.schedule not in ("cosine", "linear"):
-            raise ConfigError(f"optim.schedule={self.schedule!r} is unknown; use 'cosine' or 'linear'")
+        if self.schedule not in ("cosine", "linear", "step"):
+            raise ConfigError(f"optim.schedule={self.schedule!r} is unknown; use 'cosine', 'linear' or 'step'")
 
     def scaled_lr(self, global_batch: int) -> float:
         """The learning rate at this global batch."""
@@ -119,11 +123,13 @@ class Optimization:
         """
         start, end = self.warmup_lr / lr, min(self.min_lr / lr, 1.0)
         warms_up = self.warmup_epochs if self.warmup_steps is None else self.warmup_steps
-        kind = warmup_cosine if self.schedule == "cosine" else warmup_linear
 
         def factor(step: int) -> float:
             if step == 0:
                 return start if warms_up else 1.0
+            if self.schedule == "step":
+                return warmup_step(start, self.milestones, *length())(step)
+            kind = warmup_cosine if self.schedule == "cosine" else warmup_linear
             return kind(start, end, *length())(step)
 
         return {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}
@@ -163,6 +169,26 @@ def warmup_linear(start: float, end: float, total_steps: int, warmup_steps: int)
         warmup_steps: Steps of the warm-up.
     """
     return _after_warmup(start, end, total_steps, warmup_steps, lambda done: 1 - done)
+
+
+def warmup_step(
+    start: float, milestones: Sequence[float], total_steps: int, warmup_steps: int
+) -> Callable[[int], float]:
+    """The same, but constant between milestones, at each of which it is divided by ten.
+
+    Args:
+        start: Factor of the first step of the warm-up.
+        milestones: Shares of the run.
+        total_steps: Steps of the whole run.
+        warmup_steps: Steps of the warm-up.
+    """
+    drops = [round(share * total_steps) for share in milestones]  # by steps: 8/12 of a run is not a float
+
+    def factor(step: int) -> float:
+        warm = start + (1 - start) * step / warmup_steps if step < warmup_steps else 1.0
+        return float(warm * 0.1 ** sum(step >= drop for drop in drops))
+
+    return factor
 
 
 def _after_warmup(

@@ -120,7 +120,7 @@ def test_the_linear_schedule_by_hand():
 
 
 def test_unknown_schedule_is_refused():
-    with pytest.raises(ConfigError, match=r"optim.schedule='poly' is unknown; use 'cosine' or 'linear'"):
+    with pytest.raises(ConfigError, match=r"optim.schedule='poly' is unknown; use 'cosine', 'linear' or 'step'"):
         Optimization(schedule="poly")
     with pytest.raises(ConfigError, match=r"optim\.warmup_steps=-1 must be at least 0, or null"):
         Optimization(warmup_steps=-1)
