@@ -1,7 +1,7 @@
 """Data module for data sets in the format of Hugging Face ``datasets``, common to all tasks."""
 
 from abc import abstractmethod
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import datasets
 import numpy as np
@@ -10,6 +10,7 @@ from lightning.pytorch import LightningDataModule
 from sklearn.model_selection import train_test_split
 
 from biformer_lit.data.checks import require
+from biformer_lit.data.columns import columns_of, find_image_column, keep_columns
 from biformer_lit.data.labels import Integers
 from biformer_lit.data.loaders import (
     Collate,
@@ -19,15 +20,7 @@ from biformer_lit.data.loaders import (
     loader_options,
     training_position,
 )
-from biformer_lit.data.loading import (
-    DIGITS,
-    EMBEDDED,
-    columns_of,
-    find_image_column,
-    find_split,
-    keep_columns,
-    load_splits,
-)
+from biformer_lit.data.loading import DIGITS, EMBEDDED, find_split, load_splits
 from biformer_lit.data.samples import PARTS, Part, Read, RowDataset, RowStream, Skipped, Source
 from biformer_lit.data.sampling import EvalSampler, TrainSampler
 from biformer_lit.errors import ConfigError, DataError
@@ -70,6 +63,8 @@ class HFDataModule(LightningDataModule):
     Raises:
         ConfigError: If an argument is out of its range.
     """
+
+    targets: ClassVar[Literal["classes", "maps", "objects"] | None] = None  # for tasks that predict these; None for any
 
     def __init__(
         self,

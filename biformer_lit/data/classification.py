@@ -1,12 +1,13 @@
 """Data module for image classification."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import datasets
 
 from biformer_lit.data.base import HFDataModule
 from biformer_lit.data.checks import require, require_normalisation
+from biformer_lit.data.columns import find_label_column
 from biformer_lit.data.images import decode_image
 from biformer_lit.data.labels import (
     UNLABELLED,
@@ -18,7 +19,6 @@ from biformer_lit.data.labels import (
     stratified_split,
     streamed_classes,
 )
-from biformer_lit.data.loading import find_label_column
 from biformer_lit.data.samples import Part, Read
 from biformer_lit.data.transforms import (
     IMAGENET_MEAN,
@@ -85,6 +85,8 @@ class ClassificationDataModule(HFDataModule):
     Raises:
         ConfigError: If an argument is out of its range.
     """
+
+    targets: ClassVar[Literal["classes", "maps", "objects"] | None] = "classes"
 
     def __init__(
         self,

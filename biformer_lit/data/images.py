@@ -114,6 +114,11 @@ def open_image(value: Any) -> Image.Image:
         raise ValueError("not an image, or of an unknown format") from error
 
 
+def is_empty(value: Any) -> bool:
+    """Whether nothing is stored where an image could be."""
+    return value is None or (isinstance(value, dict) and value.get("bytes") is None and value.get("path") is None)
+
+
 def _from_array(array: np.ndarray[Any, Any]) -> Image.Image:
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]

@@ -21,9 +21,13 @@ class Classes:
     Args:
         names: One name per class, in the order of the class numbers.
         values: The label stored for each class, integers or strings; by default the class numbers.
+        argument: The argument of the data module that says where labels are stored, for errors.
     """
 
-    def __init__(self, names: Iterable[str], values: Iterable[int | str] | None = None) -> None:
+    def __init__(
+        self, names: Iterable[str], values: Iterable[int | str] | None = None, argument: str = "label_column"
+    ) -> None:
+        self._argument = argument
         self.names = tuple(names)
         stored = range(len(self.names)) if values is None else values
         self._numbers: dict[int | str, int] = {value: number for number, value in enumerate(stored)}
@@ -47,7 +51,7 @@ class Classes:
         if number is None:
             raise DataError(
                 f"{where}: label {value!r} is not one of the {len(self.names)} classes known from the "
-                f"training data ({shorten(self.names)}); correct the data, or set data.init_args.label_column"
+                f"training data ({shorten(self.names)}); correct the data, or set data.init_args.{self._argument}"
             )
         return number
 
@@ -71,14 +75,37 @@ def stored_labels(dataset: datasets.Dataset, column: str, split: str) -> list[in
     Raises:
         DataError: If the column holds neither integers nor strings.
     """
-    table = dataset.select_columns([column]).with_format("arrow")[:]
-    values = table.column(column)
+    return plain_labels(stored_column(dataset, column), column, split)
+
+
+def stored_column(dataset: datasets.Dataset, column: str) -> pa.ChunkedArray:
+    """All values of a column as they are stored."""
+    return dataset.select_columns([column]).with_format("arrow")[:].column(column)
+
+
+def plain_labels(
+    values: pa.ChunkedArray, column: str, split: str, argument: str = "label_column"
+) -> list[int | str | None]:
+    """Stored labels as integers or strings.
+
+    Args:
+        values: The labels.
+        column: What holds them, for errors.
+        split: Name of the split, for errors.
+        argument: The argument that an error names.
+
+    Returns:
+        One integer, string or None (missing) per label.
+
+    Raises:
+        DataError: If they are neither integers nor strings.
+    """
     if pa.types.is_boolean(values.type):
         values = values.cast(pa.int64())
     if not (pa.types.is_integer(values.type) or _is_string(values.type) or pa.types.is_null(values.type)):
         raise DataError(
             f"split {split!r}: column {column!r} holds {values.type}, but labels must be integers or "
-            "strings; set data.init_args.label_column or convert the column"
+            f"strings; set data.init_args.{argument} or convert the column"
         )
     return list(values.to_pylist())
 
@@ -87,7 +114,9 @@ def _is_string(kind: Any) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
-def find_classes(feature: Any, labels: Sequence[int | str | None], num_classes: int | None) -> Classes:
+def find_classes(
+    feature: Any, labels: Sequence[int | str | None], num_classes: int | None, argument: str = "label_column"
+) -> Classes:
     """The classes a label column distinguishes.
 
     A ``ClassLabel`` column names them. Integers are 0..``num_classes``-1 if that number is given. Otherwise
@@ -97,6 +126,7 @@ def find_classes(feature: Any, labels: Sequence[int | str | None], num_classes: 
         feature: The ``datasets`` feature of the label column.
         labels: Stored labels to take the classes from, if the feature does not name them.
         num_classes: The number of classes the user expects, if given.
+        argument: The argument that says where labels are stored, for errors.
 
     Returns:
         The classes.
@@ -106,16 +136,16 @@ def find_classes(feature: Any, labels: Sequence[int | str | None], num_classes: 
         DataError: If there is no label at all.
     """
     if isinstance(feature, datasets.ClassLabel):
-        classes = Classes(feature.names)
+        classes = Classes(feature.names, argument=argument)
     else:
         found = {value for value in labels if value is not None and not (isinstance(value, int) and value < 0)}
         if not found:
-            raise DataError("no row is labelled; set data.init_args.label_column to the column with the labels")
+            raise DataError(f"no row is labelled; set data.init_args.{argument} to the column with the labels")
         integers = [value for value in found if isinstance(value, int)]
         if num_classes is not None and integers and max(integers) < num_classes:
-            return Classes(map(str, range(num_classes)))
+            return Classes(map(str, range(num_classes)), argument=argument)
         values: list[Any] = sorted(integers) if integers else sorted(map(str, found))
-        classes = Classes(map(str, values), values)
+        classes = Classes(map(str, values), values, argument)
     if num_classes is not None and num_classes != len(classes.names):
         raise ConfigError(
             f"data.init_args.num_classes: {num_classes} given, but the data set has {len(classes.names)} "
@@ -124,12 +154,13 @@ def find_classes(feature: Any, labels: Sequence[int | str | None], num_classes: 
     return classes
 
 
-def streamed_classes(feature: Any, num_classes: int | None) -> Classes:
+def streamed_classes(feature: Any, num_classes: int | None, argument: str = "label_column") -> Classes:
     """The classes of a label column whose rows cannot be looked at in advance.
 
     Args:
         feature: The ``datasets`` feature of the label column.
         num_classes: The number of classes the user expects, if given.
+        argument: The argument that says where labels are stored, for errors.
 
     Returns:
         The named classes of a ``ClassLabel``, or 0..``num_classes``-1 for integers.
@@ -138,13 +169,13 @@ def streamed_classes(feature: Any, num_classes: int | None) -> Classes:
         ConfigError: If the classes cannot be known, or ``num_classes`` is not the number of them.
     """
     if isinstance(feature, datasets.ClassLabel):
-        return find_classes(feature, [], num_classes)
+        return find_classes(feature, [], num_classes, argument)
     if num_classes is None or "int" not in str(getattr(feature, "dtype", "")):
         raise ConfigError(
             "data.init_args.num_classes: with streaming, labels must be a ClassLabel column, or integers "
             "with num_classes given; set it, or data.init_args.streaming: false"
         )
-    return Classes(map(str, range(num_classes)))
+    return Classes(map(str, range(num_classes)), argument=argument)
 
 
 def require_labelled(numbers: Integers, split: str) -> None:

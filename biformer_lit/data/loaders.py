@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader, default_collate
 
+from biformer_lit.data.boxes import Repairs
 from biformer_lit.errors import ConfigError, DataError
 
 _log = logging.getLogger(__name__)
@@ -26,13 +27,14 @@ class Collate:
     stack: Callable[[list[dict[str, Any]]], dict[str, Any]] = default_collate
 
     def __call__(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
-        """Collate; the batch has the extra entry ``skipped``, or is ``{"error": message}``."""
+        """Collate; the batch has the extra entries ``skipped`` and ``repairs``, or is ``{"error": message}``."""
         for sample in samples:
             if "error" in sample:
                 return sample
         skipped = [row for sample in samples for row in sample.pop("skipped")]
         complete = [sample for sample in samples if sample]
-        return {**(self.stack(complete) if complete else {}), "skipped": skipped}
+        repairs = {sample["index"]: sample.pop("repairs") for sample in complete if "repairs" in sample}
+        return {**(self.stack(complete) if complete else {}), "skipped": skipped, "repairs": repairs}
 
 
 class Loader(DataLoader[Any]):
@@ -40,11 +42,12 @@ class Loader(DataLoader[Any]):
 
     A bad image that is an error raises ``DataError`` in the main process, in one line. One that is skipped
     is added to ``dataset.skipped``, and one warning is logged when the pass ends. Batches are never empty:
-    one of which no image could be read is left out.
+    one of which no image could be read is left out. What was done to boxes is told in the same way.
     """
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # a generator wraps torch's iterator
         new: set[int] = set()
+        repairs: dict[int, Repairs] = {}
         skipped = self.dataset.skipped  # type: ignore[attr-defined]  # see the class docstring
         try:
             for batch in super().__iter__():
@@ -52,18 +55,27 @@ class Loader(DataLoader[Any]):
                     self._iterator = None  # ends the workers now, not when the traceback is collected
                     raise DataError(batch["error"])
                 new.update(set(batch.pop("skipped")) - skipped.rows)
+                repairs.update(batch.pop("repairs"))
                 if batch:
                     yield batch
         finally:
             if new:
                 skipped.rows |= new
-                rows = ", ".join(map(str, sorted(new)[:10])) + (", ..." if len(new) > 10 else "")
                 _log.warning(
                     "split %r: %d images cannot be read and are skipped (rows %s)",
                     skipped.split,
                     len(new),
-                    rows,
+                    _shorten(new),
                 )
+            repairs = {row: done for row, done in repairs.items() if row not in skipped.repairs}
+            if repairs:
+                skipped.repairs.update(repairs)
+                told = Repairs.total(repairs.values()).describe()
+                _log.warning("split %r: %s (rows %s)", skipped.split, told, _shorten(repairs))
+
+
+def _shorten(rows: Collection[int]) -> str:
+    return ", ".join(map(str, sorted(rows)[:10])) + (", ..." if len(rows) > 10 else "")
 
 
 class TrainLoader(Loader):

@@ -1,4 +1,4 @@
-"""Find and open a data set, and recognise its splits and columns."""
+"""Find and open a data set, and recognise its splits."""
 
 import re
 from pathlib import Path
@@ -18,12 +18,6 @@ _SPLIT_NAMES = {
     "validation": ("validation", "val", "valid", "dev", "eval", "evaluation"),
     "test": ("test", "testing"),
 }
-_IMAGE_COLUMNS = ("image", "img", "images", "picture", "photo", "pixel_values", "jpg", "png")
-_MASK_COLUMNS = (
-    *("annotation", "mask", "label", "segmentation", "annotations", "masks", "labels", "segmentation_mask"),
-    *("semantic_mask", "semantic_segmentation", "semantic", "label_map", "labelmap", "seg", "gt", "target", "y"),
-)
-_LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target", "y", "category", "cls")
 _LOADING_ERRORS = (
     OSError,
     ValueError,
@@ -141,139 +135,3 @@ def find_split(kind: Literal["train", "validation", "test"], given: str | None, 
             raise ConfigError(f"data.init_args.{argument}: no split {given!r}; the data set has {', '.join(names)}")
         return given
     return next((name for name in _SPLIT_NAMES.get(kind, ()) if name in names), None)
-
-
-def columns_of(table: datasets.Dataset | datasets.IterableDataset, split: str) -> datasets.Features:
-    """The columns of a split and what they hold.
-
-    Args:
-        table: The split.
-        split: Its name.
-
-    Raises:
-        DataError: If they cannot be known, which happens with streams only.
-    """
-    if table.features is None:
-        raise DataError(f"split {split!r}: the columns of the stream are unknown; set data.init_args.streaming: false")
-    return table.features
-
-
-def keep_columns(table: Any, columns: list[str]) -> Any:
-    """The split with only those of ``columns`` that it has, its images not decoded."""
-    kept = table.select_columns([column for column in columns if column in table.column_names])
-    for column, feature in kept.features.items():
-        if isinstance(feature, datasets.Image):
-            kept = kept.cast_column(column, datasets.Image(decode=False))
-    return kept
-
-
-def find_image_column(features: datasets.Features, given: str | None, argument: str = "image_column") -> str:
-    """Name of the column that holds the images.
-
-    Args:
-        features: The columns of the data set.
-        given: The name the user gave, if any.
-        argument: The argument that an error names.
-
-    Returns:
-        ``given``, the only ``Image`` column, or the only column with a usual name that can hold images.
-
-    Raises:
-        ConfigError: If ``given`` is not a column.
-        DataError: If the column does not hold images, or none or several come into question.
-    """
-    candidates = [name for name, feature in features.items() if _holds_images(feature)]
-    if given is not None:
-        _require_column(features, given, argument)
-        if given not in candidates:
-            raise DataError(
-                f"data.init_args.{argument}: column {given!r} holds {_kind(features[given])}, not images; "
-                f"{_columns(features)}"
-            )
-        return given
-    images = [name for name in candidates if isinstance(features[name], datasets.Image)]
-    return _only(images, _only_named(images or candidates, _IMAGE_COLUMNS), features, argument, "images")
-
-
-def find_label_column(features: datasets.Features, given: str | None, argument: str = "label_column") -> str:
-    """Name of the column that holds the class labels.
-
-    Args:
-        features: The columns of the data set.
-        given: The name the user gave, if any.
-        argument: The argument that an error names.
-
-    Returns:
-        ``given``, the only ``ClassLabel`` column, or the first column with a usual name.
-
-    Raises:
-        ConfigError: If ``given`` is not a column.
-        DataError: If none or several columns come into question.
-    """
-    if given is not None:
-        _require_column(features, given, argument)
-        return given
-    classes = [name for name, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
-    return _only(classes, _only_named(classes or list(features), _LABEL_COLUMNS), features, argument, "labels")
-
-
-def find_mask_column(
-    features: datasets.Features, given: str | None, image_column: str, argument: str = "mask_column"
-) -> str:
-    """Name of the column that holds the label maps of the images.
-
-    Args:
-        features: The columns of the data set.
-        given: The name the user gave, if any.
-        image_column: The column that holds the images.
-        argument: The argument that an error names.
-
-    Returns:
-        ``given``, the only other column that holds images, or the first of them with a usual name.
-
-    Raises:
-        ConfigError: If ``given`` is not a column, or is the column with the images.
-        DataError: If the column does not hold images, or none or several come into question.
-    """
-    if given is not None:
-        _require_column(features, given, argument)
-        if given == image_column:
-            raise ConfigError(f"data.init_args.{argument}: {given!r} holds the images themselves; {_columns(features)}")
-        return find_image_column(features, given, argument)
-    maps = [name for name, feature in features.items() if name != image_column and _holds_images(feature)]
-    return _only(maps, _only_named(maps, _MASK_COLUMNS), features, argument, "masks (as images)")
-
-
-def _only(sure: list[str], named: str | None, features: datasets.Features, argument: str, what: str) -> str:
-    if len(sure) == 1:
-        return sure[0]
-    if named is not None:
-        return named
-    raise DataError(
-        f"data.init_args.{argument}: cannot tell which column holds the {what}; set it; {_columns(features)}"
-    )
-
-
-def _only_named(columns: list[str], usual: tuple[str, ...]) -> str | None:
-    return next((name for name in usual if name in columns), None)
-
-
-def _holds_images(feature: Any) -> bool:
-    if isinstance(feature, datasets.Image):
-        return True
-    if isinstance(feature, dict):  # how an Image column reads after a writer that dropped the meta-data
-        return set(feature) == {"bytes", "path"}
-    return isinstance(feature, datasets.Value) and feature.dtype in {"binary", "large_binary"}
-
-
-def _require_column(features: datasets.Features, given: str, argument: str) -> None:
-    if given not in features:
-        raise ConfigError(f"data.init_args.{argument}: no column {given!r}; {_columns(features)}")
-
-
-def _columns(features: datasets.Features) -> str:
-    return "the columns are " + ", ".join(f"{name} ({_kind(feature)})" for name, feature in features.items())
-
-
-def _kind(feature: Any) -> str:
-    return feature.dtype if isinstance(feature, datasets.Value) else type(feature).__name__

@@ -21,6 +21,9 @@ Pair = tuple[Tensor, Tensor]
 PairTransform = Callable[[Image.Image, Integers], Pair]
 """From an RGB image and its class numbers (height, width) to float32 (3, h, w) and int64 (h, w)."""
 
+DIVISOR = 32
+"""What height and width of padded batches are multiples of: what the last stage of a four-stage network divides by."""
+
 _CROPS = 10  # crops looked at for one that is not almost all of one class
 
 
@@ -52,6 +55,18 @@ class SegmentationAugmentation:
         require(good, "augmentation.cat_max_ratio", self.cat_max_ratio, "must be above 0 and at most 1")
 
 
+def photometric_distortion() -> v2.Transform:
+    """Vary brightness, contrast, saturation and hue of an image, each with probability 1/2."""
+    # strengths of mmsegmentation and mmdetection; v2.RandomPhotometricDistort would also swap the colour channels
+    jitters = (
+        v2.ColorJitter(brightness=32 / 255),
+        v2.ColorJitter(contrast=0.5),
+        v2.ColorJitter(saturation=0.5),
+        v2.ColorJitter(hue=18 / 180),
+    )
+    return v2.Compose([v2.RandomApply([jitter], 0.5) for jitter in jitters])
+
+
 class TrainPair:
     """Resizes, cuts out, mirrors and recolours at random, then normalises.
 
@@ -76,14 +91,7 @@ class TrainPair:
     ) -> None:
         self.augmentation, self.size, self.mean, self.std = augmentation, size, mean, std
         self.ignore_index = ignore_index
-        # strengths of mmsegmentation; v2.RandomPhotometricDistort would also swap the colour channels
-        jitters = (
-            v2.ColorJitter(brightness=32 / 255),
-            v2.ColorJitter(contrast=0.5),
-            v2.ColorJitter(saturation=0.5),
-            v2.ColorJitter(hue=18 / 180),
-        )
-        self.distort = v2.Compose([v2.RandomApply([jitter], 0.5) for jitter in jitters])
+        self.distort = photometric_distortion()
 
     def __call__(self, image: Image.Image, labels: Integers) -> Pair:
         """Transform; see ``PairTransform``."""
@@ -91,7 +99,7 @@ class TrainPair:
         picture, mask = _tensors(image, labels)
         factor = float(torch.empty(1).uniform_(*settings.scale))
         height, width = (max(1, round(side * factor)) for side in mask.shape)
-        picture, mask = _resize(picture, mask, (height, width))
+        picture, mask = resize_pair(picture, mask, (height, width))
         top, left = self._corner(mask)
         picture, mask = _cut(picture, top, left, self.size), _cut(mask, top, left, self.size)
         above, before = max(0, -top), max(0, -left)
@@ -101,7 +109,7 @@ class TrainPair:
             before, behind = behind, before
         if settings.photometric:
             picture = self.distort(picture)
-        picture = _normalise(picture, self.mean, self.std)
+        picture = normalise(picture, self.mean, self.std)
         return _pad(picture, mask, (before, behind, above, below), self.ignore_index)
 
     def _corner(self, mask: Tensor) -> tuple[int, int]:
@@ -137,16 +145,17 @@ class EvalPair:
         if self.short_side is not None:
             short = min(mask.shape)
             height, width = (max(1, round(side * self.short_side / short)) for side in mask.shape)
-            picture, mask = _resize(picture, mask, (height, width))
-        return _normalise(picture, self.mean, self.std), mask.as_subclass(Tensor)
+            picture, mask = resize_pair(picture, mask, (height, width))
+        return normalise(picture, self.mean, self.std), mask.as_subclass(Tensor)
 
 
 def _tensors(image: Image.Image, labels: Integers) -> Pair:
     return tv_tensors.Image(TF.pil_to_tensor(image)), tv_tensors.Mask(torch.from_numpy(labels))
 
 
-def _resize(image: Tensor, mask: Tensor, size: tuple[int, int]) -> Pair:
-    if tuple(mask.shape) == size:
+def resize_pair(image: Tensor, mask: Tensor, size: tuple[int, int]) -> Pair:
+    """Resize an image (..., height, width) and masks on it (..., height, width) to ``size``, height and width."""
+    if tuple(mask.shape[-2:]) == size:
         return image, mask
     # resizing a Mask takes the upper left pixel, which shifts it against its image; NEAREST_EXACT takes the middle
     nearest = TF.resize(mask.as_subclass(Tensor)[None], list(size), v2.InterpolationMode.NEAREST_EXACT)[0]
@@ -160,7 +169,8 @@ def _cut(image: Tensor, top: int, left: int, size: tuple[int, int]) -> Tensor:
     return cut
 
 
-def _normalise(image: Tensor, mean: Triple, std: Triple) -> Tensor:
+def normalise(image: Tensor, mean: Triple, std: Triple) -> Tensor:
+    """A uint8 image as float32, less the mean and divided by the standard deviation of its channels."""
     result: Tensor = TF.normalize(TF.to_dtype(image, torch.float32, scale=True), list(mean), list(std))
     return result.as_subclass(Tensor)
 
@@ -170,6 +180,12 @@ def _pad(image: Tensor, mask: Tensor, border: tuple[int, int, int, int], ignore_
     if not any(border):
         return image, mask.as_subclass(Tensor)
     return F.pad(image, border), F.pad(mask.as_subclass(Tensor), border, value=ignore_index)
+
+
+def common_size(images: list[Tensor], divisor: int) -> tuple[int, int]:
+    """Height and width that hold each of the images (..., height, width), multiples of ``divisor``."""
+    height, width = (max(image.shape[axis] for image in images) for axis in (-2, -1))
+    return -(-height // divisor) * divisor, -(-width // divisor) * divisor
 
 
 @dataclass(frozen=True)
@@ -186,8 +202,7 @@ class PadBatch:
 
     def __call__(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
         """``image`` (N, 3, H, W), ``mask`` (N, H, W), and the rest as torch stacks it."""
-        sides = [max(sample["mask"].shape[axis] for sample in samples) for axis in (0, 1)]
-        height, width = (-(-side // self.divisor) * self.divisor for side in sides)
+        height, width = common_size([sample["image"] for sample in samples], self.divisor)
         padded = []
         for sample in samples:
             below, behind = height - sample["mask"].shape[0], width - sample["mask"].shape[1]

@@ -9,6 +9,7 @@ import datasets
 import numpy as np
 
 from biformer_lit.data.checks import require
+from biformer_lit.data.columns import listed
 from biformer_lit.data.images import open_image, reading, upright
 from biformer_lit.data.labels import Integers
 from biformer_lit.errors import DataError
@@ -46,6 +47,24 @@ def decode_mask(value: Any, where: str) -> Integers:
     if kind in {"JPEG", "MPO"}:
         raise DataError(f"{where}: the mask is a JPEG, which changes the numbers of its pixels; store it as PNG")
     return np.asarray(image).astype(np.int64)
+
+
+def require_size(mask: tuple[int, ...], image: tuple[int, int], where: str) -> None:
+    """Refuse a mask of another size than its image.
+
+    Args:
+        mask: Height and width of the mask.
+        image: Height and width of the image, upright.
+        where: What the message of the error starts with.
+
+    Raises:
+        DataError: If they differ.
+    """
+    if tuple(mask) != image:
+        raise DataError(
+            f"{where}: the mask has {mask[1]}x{mask[0]} pixels, but its image has {image[1]}x{image[0]} "
+            "(upright, as its EXIF orientation says); make them alike or remove the row"
+        )
 
 
 @dataclass(frozen=True)
@@ -119,15 +138,9 @@ def read_id2label(dataset: str, ignore_index: int) -> list[str] | None:
 
 def listed_classes(features: datasets.Features) -> list[str] | None:
     """Names of the stored labels from a column that lists the classes in each image, if there is just one such."""
-    lists = [_listed(feature) for feature in features.values()]
+    lists = [listed(feature) for feature in features.values()]
     found = [list(item.names) for item in lists if isinstance(item, datasets.ClassLabel)]
     return found[0] if len(found) == 1 else None
-
-
-def _listed(feature: Any) -> Any:
-    if isinstance(feature, list):  # how datasets before 4 writes a list
-        return feature[0]
-    return None if isinstance(feature, dict) else getattr(feature, "feature", None)
 
 
 def name_classes(

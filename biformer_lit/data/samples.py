@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
+from biformer_lit.data.boxes import Repairs
 from biformer_lit.data.images import BadImageError
 from biformer_lit.data.labels import Integers
 from biformer_lit.data.sampling import SampleKey, sample_seed
@@ -28,16 +29,18 @@ Read = Callable[[dict[str, Any], str], dict[str, Any]]
 
 
 class Skipped:
-    """The rows whose image could not be read, as far as they were met.
+    """The rows whose image could not be read, and those whose boxes were put right, as far as they were met.
 
     Attributes:
         split: Name of the split.
-        rows: Row numbers in the split.
+        rows: Numbers in the split of the rows whose image could not be read.
+        repairs: What was done to the boxes of a row, by its number; only rows of which there is something to tell.
     """
 
     def __init__(self, split: str) -> None:
         self.split = split
         self.rows: set[int] = set()
+        self.repairs: dict[int, Repairs] = {}
 
 
 class Source(NamedTuple):

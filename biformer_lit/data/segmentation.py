@@ -1,24 +1,30 @@
 """Data module for semantic segmentation."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import datasets
 import numpy as np
 import torch
 
 from biformer_lit.data.checks import require
+from biformer_lit.data.columns import find_mask_column
 from biformer_lit.data.dense import DenseDataModule
-from biformer_lit.data.images import decode_image
+from biformer_lit.data.images import decode_image, is_empty
 from biformer_lit.data.loaders import Collate
-from biformer_lit.data.loading import find_mask_column
-from biformer_lit.data.mask_transforms import EvalPair, PadBatch, PairTransform, SegmentationAugmentation, TrainPair
-from biformer_lit.data.masks import LabelRange, decode_mask, name_classes
+from biformer_lit.data.mask_transforms import (
+    DIVISOR,
+    EvalPair,
+    PadBatch,
+    PairTransform,
+    SegmentationAugmentation,
+    TrainPair,
+)
+from biformer_lit.data.masks import LabelRange, decode_mask, name_classes, require_size
 from biformer_lit.data.samples import Part, Read
 from biformer_lit.errors import ConfigError, DataError
 
 _DEFAULT_AUGMENTATION = SegmentationAugmentation()
-_DIVISOR = 32  # of height and width in evaluation: what the last stage of a four-stage network divides by
 
 
 @dataclass(frozen=True)
@@ -48,24 +54,16 @@ class ReadSegmented:
         picture = decode_image(row[self.image_column], where)
         shape = picture.height, picture.width
         stored = None if self.mask_column is None else row.get(self.mask_column)
-        if stored is None or self.labels is None or _is_empty(stored):
+        if self.labels is None or is_empty(stored):
             if self.labelled:
                 raise DataError(f"{where}: the mask is missing; remove the row or label it")
             numbers = np.full(shape, self.ignore_index, np.int64)
         else:
             numbers = decode_mask(stored, where)
-            if numbers.shape != shape:
-                raise DataError(
-                    f"{where}: the mask has {numbers.shape[1]}x{numbers.shape[0]} pixels, but its image has "
-                    f"{shape[1]}x{shape[0]} (upright, as its EXIF orientation says); make them alike or remove the row"
-                )
+            require_size(numbers.shape, shape, where)
             numbers = self.labels.encode(numbers, where)
         image, mask = self.transform(picture, numbers)
         return {"image": image, "mask": mask, "size": torch.tensor(mask.shape)}
-
-
-def _is_empty(stored: Any) -> bool:
-    return isinstance(stored, dict) and stored.get("bytes") is None and stored.get("path") is None
 
 
 class SegmentationDataModule(DenseDataModule):
@@ -95,6 +93,8 @@ class SegmentationDataModule(DenseDataModule):
     Raises:
         ConfigError: If an argument is out of its range.
     """
+
+    targets: ClassVar[Literal["classes", "maps", "objects"] | None] = "maps"
 
     def __init__(
         self,
@@ -171,4 +171,4 @@ class SegmentationDataModule(DenseDataModule):
 
     def collate(self, part: Part) -> Collate:
         """Batches of images of different sizes, in evaluation; see ``HFDataModule``."""
-        return Collate(PadBatch(self.ignore_index, 1 if part == "train" else _DIVISOR))
+        return Collate(PadBatch(self.ignore_index, 1 if part == "train" else DIVISOR))

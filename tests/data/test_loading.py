@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from biformer_lit.data import ClassificationDataModule
-from biformer_lit.data.loading import find_image_column, find_label_column, find_split, load_splits
+from biformer_lit.data.columns import find_image_column, find_label_column
+from biformer_lit.data.loading import find_split, load_splits
 from biformer_lit.errors import ConfigError, DataError
 
 IMAGE, CLASSES = datasets.Image(), datasets.ClassLabel(names=["a", "b"])

@@ -1,0 +1,246 @@
+"""Data module for object detection and instance segmentation."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import datasets
+import pyarrow.compute as pc
+import torch
+
+from biformer_lit.data.box_transforms import (
+    BoxTransform,
+    DetectionAugmentation,
+    EvalBoxes,
+    ImageSize,
+    PadImages,
+    TrainBoxes,
+)
+from biformer_lit.data.boxes import LARGEST_FRACTION, BoxFormat, Repairs
+from biformer_lit.data.checks import require
+from biformer_lit.data.columns import find_objects_column, object_fields
+from biformer_lit.data.dense import DenseDataModule
+from biformer_lit.data.images import decode_image
+from biformer_lit.data.labels import UNLABELLED, Classes, find_classes, plain_labels, stored_column, streamed_classes
+from biformer_lit.data.loaders import Collate
+from biformer_lit.data.mask_transforms import DIVISOR
+from biformer_lit.data.masks import ID2LABEL, read_id2label
+from biformer_lit.data.objects import ObjectFields, ReadObjects, field_values, find_fields
+from biformer_lit.data.samples import Part, Read
+from biformer_lit.errors import ConfigError, DataError
+
+_DEFAULT_AUGMENTATION = DetectionAugmentation()
+
+
+@dataclass(frozen=True)
+class ReadDetected:
+    """Makes a sample of a stored row; see ``DetectionDataModule`` for what is in it.
+
+    Attributes:
+        image_column: Column with the image.
+        objects: Reads the objects; None if the data set has none.
+        transform: From an RGB image and its objects to what is fed.
+        labelled: Whether a row whose objects are not known is an error; otherwise they are None.
+    """
+
+    image_column: str
+    objects: ReadObjects | None
+    transform: BoxTransform
+    labelled: bool
+
+    def __call__(self, row: dict[str, Any], where: str) -> dict[str, Any]:
+        """Read a row; ``where`` begins the messages of errors."""
+        picture = decode_image(row[self.image_column], where)
+        stored_size = picture.height, picture.width
+        objects, repairs = None, Repairs()
+        if self.objects is not None:
+            objects, repairs = self.objects(row, stored_size, where)
+        if objects is None and self.labelled:
+            raise DataError(
+                f"{where}: the objects are missing; remove the row, or give it an empty list if it has none"
+            )
+        image, moved = self.transform(picture, objects or {})
+        sample = {
+            "image": image,
+            "size": torch.tensor(image.shape[1:]),
+            "stored_size": torch.tensor(stored_size),
+            "objects": None if objects is None else moved,
+        }
+        return {**sample, "repairs": repairs} if any(repairs) else sample
+
+
+class DetectionDataModule(DenseDataModule):
+    """Images with objects in boxes, and with a mask for each if they are wanted.
+
+    Batches are ``{"image": float32 (N, 3, H, W), "size": int64 (N, 2), "stored_size": int64 (N, 2), "index": int64
+    (N,), "objects": list of N}``. Images are padded on the right and at the bottom with the mean colour (0 after
+    normalisation) to the largest of the batch, rounded up to multiples of 32. ``size`` is height and width of what is
+    fed without that, ``stored_size`` those of the stored image, turned as its EXIF orientation says.
+
+    Each of ``objects`` has ``boxes``, float32 (n, 4), left, top, right and bottom, ``labels``, int64 (n,), and, if
+    they are read, ``masks``, uint8 (n, h, w). In training they are in pixels of the image as it is fed (without the
+    padding), and objects that stand for many (``iscrowd``) are left out. In evaluation they are in pixels of the
+    stored image, and ``area``, float32 (n,), and ``crowd``, bool (n,), come with them; the area is what is stored,
+    else that of the mask if masks are read, else that of the box. Images without objects have n = 0. In prediction
+    an image of which it is not known what is on it has None. After ``setup``, ``class_names`` and ``num_classes`` are
+    known. The names come from a ``ClassLabel``, else from ``id2label.json`` in a local folder, else they are the
+    different categories in the training split, sorted.
+
+    What is done about bad boxes is the same everywhere, in this order. Numbers that are not finite are an error.
+    Boxes are clipped to their image. Objects whose box is then under one pixel of the stored image wide or high, or
+    whose mask is empty, are left out. Of objects of the same class with the same box, and the same mask if masks are
+    read, only the first is kept. How many there are is logged at the end of a pass, each row once, and counted in
+    ``repairs``; clipping by no more than a pixel, as some annotation tools need it, is not. A shuffled stream does
+    not know its rows, so that only its first pass counts for certain.
+
+    Args:
+        objects_column: Column with the objects, if it cannot be guessed: a struct of lists or a list of structs.
+        box_field: Field of the objects with their boxes, four numbers each, if it cannot be guessed.
+        category_field: Field with their categories, ``ClassLabel``, integers or strings, if it cannot be guessed.
+        mask_field: Field with their masks, if it cannot be guessed: polygons or run lengths as in COCO, or a picture
+            for each object.
+        box_format: What the four numbers are: x, y, width, height; or left, top, right, bottom; or x and y of the
+            centre, width, height.
+        normalised: Whether boxes (and polygons) are fractions of the image size, and not pixels.
+        num_classes: Number of classes. Checked against the data. Integer categories without names are taken as
+            0..num_classes-1 if it is given; a stream needs it then.
+        masks: Whether masks are read; by default if the task needs them.
+        image_size: The shorter side of the images as they are fed, in pixels.
+        max_size: Most pixels of the longer side; an image that would be longer is fed smaller.
+        augmentation: What training does to the images.
+        **kwargs: Arguments of ``DenseDataModule``.
+
+    Raises:
+        ConfigError: If an argument is out of its range.
+    """
+
+    targets: ClassVar[Literal["classes", "maps", "objects"] | None] = "objects"
+
+    def __init__(
+        self,
+        objects_column: str | None = None,
+        box_field: str | None = None,
+        category_field: str | None = None,
+        mask_field: str | None = None,
+        box_format: BoxFormat = "xywh",
+        normalised: bool = False,
+        num_classes: int | None = None,
+        masks: bool | None = None,
+        image_size: int = 800,
+        max_size: int = 1333,
+        augmentation: DetectionAugmentation = _DEFAULT_AUGMENTATION,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        require(box_format in {"xywh", "xyxy", "cxcywh"}, "box_format", box_format, "must be xywh, xyxy or cxcywh")
+        require(num_classes is None or num_classes >= 1, "num_classes", num_classes, "must be 1 or more")
+        require(image_size >= 1, "image_size", image_size, "must be 1 or more")
+        longest = max((image_size, *augmentation.short_sides))
+        problem = f"must not be below the shorter side, {longest} (image_size or augmentation.short_sides)"
+        require(max_size >= longest, "max_size", max_size, problem)
+        self.objects_column, self.box_field, self.category_field = objects_column, box_field, category_field
+        self.mask_field, self.box_format, self.normalised = mask_field, box_format, normalised
+        self.masks, self.image_size, self.max_size, self.augmentation = masks, image_size, max_size, augmentation
+        self._num_classes = num_classes
+        self._classes: Classes | None = None
+        self._fields: ObjectFields | None = None
+        self._no_objects: str | None = None
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classes, in the order of their numbers; known after ``setup``."""
+        if self._classes is None:
+            raise ConfigError(self._no_objects or "data: the classes are not known yet; call setup() first")
+        return list(self._classes.names)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes; known after ``setup``."""
+        return len(self.class_names)
+
+    @property
+    def repairs(self) -> dict[str, Repairs]:
+        """What was done about bad boxes, by split, as far as the rows were met and their pass has ended."""
+        return {split: Repairs.total(skipped.repairs.values()) for split, skipped in self.skipped.items()}
+
+    def find_targets(self, features: datasets.Features, table: Any, split: str) -> list[str]:
+        """Find the column with the objects and its fields, and the classes; see ``HFDataModule``."""
+        try:
+            column = find_objects_column(features, self.objects_column, self.box_field)
+            fields = find_fields(features, column, self.box_field, self.category_field, self.mask_field)
+            self._classes = self._find_classes(object_fields(features[column])[fields.category], fields, table, split)
+        except DataError as error:
+            self._no_objects = str(error)  # fatal for all but prediction, see check
+            return []
+        self._fields = fields
+        return [column]
+
+    def _find_classes(self, feature: Any, fields: ObjectFields, table: Any, split: str) -> Classes:
+        expected, argument = self._num_classes, "category_field"
+        named = isinstance(feature, datasets.ClassLabel)
+        names = None if named else read_id2label(self.dataset, UNLABELLED)
+        if names is not None:
+            problem = f"given, but {ID2LABEL} names {len(names)} classes; leave it out or correct it"
+            require(expected in {None, len(names)}, "num_classes", expected, problem)
+            return Classes(names, names if "string" in feature.dtype else None, argument)
+        if self.streaming:
+            return streamed_classes(feature, expected, argument)
+        if named:
+            return find_classes(feature, [], expected, argument)
+        values = field_values(stored_column(table, fields.column), fields.category)
+        if len(values) == 0:
+            raise DataError(_no_object(split))
+        labels = plain_labels(values, f"{fields.column}.{fields.category}", split, argument)
+        return find_classes(feature, labels, expected, argument)
+
+    def check(self, table: Any, split: str, part: Part) -> None:
+        """Refuse a split without objects, except for prediction; see ``HFDataModule``."""
+        if part == "predict":
+            return
+        fields = self._fields
+        if fields is None:
+            raise DataError(self._no_objects or "")
+        if fields.column not in table.column_names:
+            raise DataError(
+                f"split {split!r} has no column {fields.column!r}; name a split with objects, or use predict"
+            )
+        if self._wants_masks() and fields.mask is None:
+            raise DataError(
+                f"data.init_args.masks: masks are wanted, but the objects in column {fields.column!r} have none under "
+                "a usual name; set data.init_args.mask_field, or use a task that needs no masks"
+            )
+        if self.streaming:
+            return
+        boxes = field_values(stored_column(table, fields.column), fields.box)
+        if len(boxes) == 0:
+            raise DataError(_no_object(split))
+        largest = pc.max(pc.list_flatten(boxes)).as_py()
+        if not self.normalised and largest is not None and largest <= LARGEST_FRACTION:
+            raise DataError(
+                f"data.init_args.normalised: false, but no box in split {split!r} holds a number above {largest:g}, as "
+                "if they were fractions of the image size; set it to true, or correct the boxes"
+            )
+
+    def _wants_masks(self) -> bool:
+        if self.masks is not None:
+            return self.masks
+        return bool(getattr(getattr(self.trainer, "lightning_module", None), "needs_masks", False))
+
+    def reader(self, image_column: str, part: Part) -> Read:
+        """The function that makes a sample of a stored row; see ``HFDataModule``."""
+        size = ImageSize(self.image_size, self.max_size)
+        transform: BoxTransform = EvalBoxes(size, self.mean, self.std)
+        if part == "train":
+            transform = TrainBoxes(self.augmentation, size, self.mean, self.std)
+        objects = None
+        if self._fields is not None and self._classes is not None:
+            wanted = self._wants_masks()
+            objects = ReadObjects(self._fields, self._classes, self.box_format, self.normalised, wanted)
+        return ReadDetected(image_column, objects, transform, part != "predict")
+
+    def collate(self, part: Part) -> Collate:
+        """Batches of images of different sizes; see ``HFDataModule``."""
+        return Collate(PadImages(DIVISOR))
+
+
+def _no_object(split: str) -> str:
+    return f"split {split!r} has no object at all; label it, or name another split"

@@ -1,0 +1,125 @@
+"""Masks of single objects: polygons, COCO's run lengths and pictures become pixels."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pycocotools import mask as coco
+from torch import Tensor
+
+from biformer_lit.data.boxes import require_fractions
+from biformer_lit.data.images import is_empty
+from biformer_lit.data.masks import decode_mask, require_size
+from biformer_lit.errors import DataError
+
+_FARTHEST = 10  # image sides; rasterising takes memory for each pixel of an outline, also outside the image
+
+
+def decode_object_mask(value: Any, size: tuple[int, int], normalised: bool, where: str) -> Tensor:
+    """Decode the mask of one object.
+
+    Args:
+        value: Polygons (a list of flat lists x, y, x, y, ..., or a single such list), COCO's run lengths (``counts``
+            as text, bytes or integers, and ``size``), or a picture as for ``decode_image``, of one channel, whose
+            pixels on the object are not 0.
+        size: Height and width of the image.
+        normalised: Whether polygons are fractions of the image size.
+        where: What the message of an error starts with.
+
+    Returns:
+        1 on the object and 0 elsewhere, uint8 (height, width).
+
+    Raises:
+        BadImageError: If a picture cannot be read.
+        DataError: If the mask is missing, damaged, or of another size than the image.
+    """
+    if isinstance(value, dict) and "counts" in value:
+        return torch.from_numpy(_from_runs(value, size, where))
+    if isinstance(value, list | tuple):
+        polygons = [value] if value and not isinstance(value[0], list | tuple) else value
+        return torch.from_numpy(_from_polygons(polygons, size, normalised, where))
+    if isinstance(value, dict) and not {"bytes", "path"} & set(value):
+        raise DataError(
+            f"{where}: the mask is a struct of {', '.join(value)}, but must be polygons, run lengths or a picture; "
+            "correct data.init_args.mask_field"
+        )
+    if is_empty(value):
+        raise DataError(f"{where}: the mask is missing; add it, remove the object, or set data.init_args.masks: false")
+    pixels = decode_mask(value, where)
+    require_size(pixels.shape, size, where)
+    return torch.from_numpy((pixels != 0).astype(np.uint8))
+
+
+def has_pixels(masks: Tensor) -> Tensor:
+    """Whether anything is in each of the masks, uint8 (n, height, width); bool (n,)."""
+    return masks.flatten(1).any(1).bool()  # any of uint8 is uint8
+
+
+def _from_polygons(polygons: Any, size: tuple[int, int], normalised: bool, where: str) -> NDArray[np.uint8]:
+    if len(polygons) == 0:
+        return np.zeros(size, np.uint8)
+    height, width = size
+    outlines = []
+    for polygon in polygons:
+        points = _points(polygon, where)
+        if normalised:
+            require_fractions(points, where, "polygon")
+            points = points * torch.tensor([width, height])
+        if points.abs().max() > _FARTHEST * max(size):
+            raise DataError(f"{where}: a polygon reaches {float(points.abs().max()):g} pixels; correct or remove it")
+        outlines.append(points.flatten().tolist())
+    return _from_runs(coco.merge(coco.frPyObjects(outlines, height, width)), size, where)
+
+
+def _points(polygon: Any, where: str) -> Tensor:
+    try:
+        values = torch.from_numpy(np.asarray(polygon, np.float64))
+    except (ValueError, TypeError):
+        values = torch.full((1,), torch.nan)
+    if values.ndim != 1 or not values.isfinite().all():
+        raise DataError(
+            f"{where}: a polygon is not a flat list of finite numbers x, y, x, y, ...; correct the mask or "
+            "data.init_args.mask_field"
+        )
+    if len(values) < 6 or len(values) % 2:
+        raise DataError(
+            f"{where}: a polygon has {len(values)} numbers, but needs x and y of three points or more; correct or "
+            "remove it"
+        )
+    return values.reshape(-1, 2)
+
+
+def _from_runs(value: dict[str, Any], size: tuple[int, int], where: str) -> NDArray[np.uint8]:
+    # not by pycocotools, which leaves the pixels beyond the last run as they were in memory, and warns of NumPy 2
+    counts = value["counts"]
+    if counts is None:
+        raise DataError(f"{where}: the mask is missing; add it, remove the object, or set data.init_args.masks: false")
+    shape = value.get("size")
+    if shape is None or len(shape) != 2:
+        raise DataError(f"{where}: the run lengths of the mask come with the size {shape}, not height and width")
+    require_size(tuple(shape), size, where)
+    runs = _run_lengths(counts.encode() if isinstance(counts, str) else counts)
+    if not all(isinstance(run, int) and run >= 0 for run in runs) or sum(runs) != size[0] * size[1]:
+        raise DataError(
+            f"{where}: the run lengths of the mask are damaged: they do not add up to its {size[1]}x{size[0]} pixels; "
+            "correct or remove it"
+        )
+    pixels = np.repeat((np.arange(len(runs)) % 2).astype(np.uint8), runs)
+    return np.ascontiguousarray(pixels.reshape(size[1], size[0]).T)
+
+
+def _run_lengths(counts: bytes | list[int]) -> list[int]:
+    """The numbers in COCO's text: five bits a character, from the lowest on; from the fourth on, differences."""
+    if not isinstance(counts, bytes):
+        return counts
+    runs: list[int] = []
+    value = shift = 0
+    for code in (byte - 48 for byte in counts):
+        value |= (code & 31) << shift
+        shift += 5
+        if not code & 32:
+            value -= (code & 16) << (shift - 4)
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value = shift = 0
+    return runs

@@ -1,0 +1,227 @@
+"""Objects in an image: which fields hold what, and from a stored row to boxes, class numbers and masks."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from torch import Tensor
+
+from biformer_lit.data.boxes import BoxFormat, Repairs, corner_boxes, first_of_each, sound_boxes
+from biformer_lit.data.columns import BOX_FIELDS, find_field, listed, object_fields
+from biformer_lit.data.labels import UNLABELLED, Classes
+from biformer_lit.data.object_masks import decode_object_mask, has_pixels
+from biformer_lit.errors import DataError
+
+Objects = dict[str, Tensor]
+"""``boxes``, float32 (n, 4), left, top, right and bottom in pixels; ``labels``, class numbers, int64 (n,); ``masks``,
+uint8 (n, height, width), if they are read; ``area`` in pixels, float32 (n,), and ``crowd``, bool (n,)."""
+
+_CATEGORY_FIELDS = (
+    *("category", "category_id", "categories", "label", "labels", "class", "class_id", "classes"),
+    *("class_label", "label_id", "name"),
+)
+_MASK_FIELDS = ("segmentation", "mask", "masks", "segmentations", "segments")
+_AREA_FIELDS = ("area", "areas")
+_CROWD_FIELDS = ("iscrowd", "is_crowd", "crowd")
+
+
+class ObjectFields(NamedTuple):
+    """Names of the fields of the objects in ``column``; None for what is not stored."""
+
+    column: str
+    box: str
+    category: str
+    mask: str | None
+    area: str | None
+    crowd: str | None
+
+
+def find_fields(
+    features: datasets.Features, column: str, box: str | None, category: str | None, mask: str | None
+) -> ObjectFields:
+    """Which fields of the objects hold what.
+
+    Args:
+        features: The columns of the data set.
+        column: The column that holds the objects.
+        box: The name the user gave for the field of the boxes, if any.
+        category: The name the user gave for the field of the categories, if any.
+        mask: The name the user gave for the field of the masks, if any.
+
+    Raises:
+        ConfigError: If a field that the user named does not exist.
+        DataError: If there are no boxes or categories, or they are not of a kind that can be read.
+    """
+    fields = object_fields(features[column])
+    found_box = _needed(fields, box, BOX_FIELDS, "box_field", column, "boxes")
+    found_category = _needed(fields, category, _CATEGORY_FIELDS, "category_field", column, "categories")
+    number = listed(fields[found_box])
+    if not (isinstance(number, datasets.Value) and number.dtype.startswith(("int", "uint", "float"))):
+        raise DataError(
+            f"data.init_args.box_field: field {found_box!r} of column {column!r} does not hold lists of four numbers; "
+            f"name another of {', '.join(fields)}, or convert it"
+        )
+    if not isinstance(fields[found_category], datasets.Value | datasets.ClassLabel):
+        raise DataError(
+            f"data.init_args.category_field: field {found_category!r} of column {column!r} does not hold one integer "
+            f"or string for each object; name another of {', '.join(fields)}, or convert it"
+        )
+    return ObjectFields(
+        column,
+        found_box,
+        found_category,
+        find_field(fields, mask, _MASK_FIELDS, "mask_field", column),
+        find_field(fields, None, _AREA_FIELDS, "", column),
+        find_field(fields, None, _CROWD_FIELDS, "", column),
+    )
+
+
+def _needed(
+    fields: dict[str, Any], given: str | None, usual: tuple[str, ...], argument: str, column: str, what: str
+) -> str:
+    found = find_field(fields, given, usual, argument, column)
+    if found is None:
+        raise DataError(
+            f"data.init_args.{argument}: cannot tell which field of column {column!r} holds the {what}; set it; its "
+            f"fields are {', '.join(fields)}"
+        )
+    return found
+
+
+def field_values(column: pa.ChunkedArray, field: str) -> pa.ChunkedArray:
+    """What is stored in one field of all objects of a split, one after the other."""
+    if pa.types.is_struct(column.type):
+        return pc.list_flatten(pc.struct_field(column, field))
+    return pc.struct_field(pc.list_flatten(column), field)
+
+
+@dataclass(frozen=True)
+class ReadObjects:
+    """Reads the objects of a row.
+
+    Attributes:
+        fields: Where what is stored.
+        classes: The classes.
+        box_format: What the four numbers of a box are.
+        normalised: Whether boxes and polygons are fractions of the image size.
+        masks: Whether masks are read.
+    """
+
+    fields: ObjectFields
+    classes: Classes
+    box_format: BoxFormat
+    normalised: bool
+    masks: bool
+
+    def __call__(self, row: dict[str, Any], size: tuple[int, int], where: str) -> tuple[Objects | None, Repairs]:
+        """Read; see ``DetectionDataModule`` for what is done about bad boxes.
+
+        Args:
+            row: The stored row.
+            size: Height and width of its image.
+            where: What the message of an error starts with.
+
+        Returns:
+            The objects, None if what is in the image is not known, and what was done about bad boxes.
+
+        Raises:
+            BadImageError: If a picture of a mask cannot be read.
+            DataError: If an object cannot be used.
+        """
+        fields = self.fields
+        stored = _by_field(row.get(fields.column), fields)
+        values = stored[fields.box]
+        if values is None:
+            return None, Repairs()
+        self._require_equal_lengths(stored, where)
+        corners = corner_boxes(values, self.box_format, self.normalised, size, where)
+        boxes, keep, moved = sound_boxes(corners, size)
+        labels = self._labels(stored[fields.category] or [], where)
+        crowd = _numbers(stored, fields.crowd, len(values)).nan_to_num() != 0
+        masks = None
+        if self.masks and fields.mask is not None:
+            masks = self._masks(stored[fields.mask] or [], keep, size, where)
+            keep = keep & has_pixels(masks)
+        small = int((~keep).sum())
+        first = torch.zeros_like(keep)
+        first[keep] = first_of_each(boxes[keep], labels[keep], crowd[keep], None if masks is None else masks[keep])
+        objects = {"boxes": boxes.float(), "labels": labels, "area": self._area(stored, boxes, masks), "crowd": crowd}
+        if masks is not None:
+            objects["masks"] = masks
+        fractions = small if not self.normalised and _within_one(values) else 0
+        repairs = Repairs(small, int((keep & ~first).sum()), int((moved & first).sum()), fractions)
+        return select(objects, first), repairs
+
+    def _require_equal_lengths(self, stored: dict[str, Any], where: str) -> None:
+        count = len(stored[self.fields.box])
+        for field, values in stored.items():
+            if field == self.fields.mask and not self.masks:
+                continue
+            number = 0 if values is None else len(values)
+            if number != count and not (values is None and field != self.fields.category):
+                raise DataError(
+                    f"{where}: there are {count} boxes ({self.fields.box}), but {number} of {field}; give each object "
+                    "one of each, or remove the row"
+                )
+
+    def _labels(self, stored: list[Any], where: str) -> Tensor:
+        labels = []
+        for number, value in enumerate(stored):
+            at = f"{where}, object {number}"
+            label = self.classes.number(value, at)
+            if label == UNLABELLED:
+                raise DataError(f"{at}: the category {value} is negative or missing; correct or remove the object")
+            labels.append(label)
+        return torch.tensor(labels, dtype=torch.int64)
+
+    def _masks(self, stored: list[Any], keep: Tensor, size: tuple[int, int], where: str) -> Tensor:
+        """Masks of those to keep, and none of the others, which are dropped anyway."""
+        masks = torch.zeros((len(keep), *size), dtype=torch.uint8)
+        if len(stored) == 0 and len(keep):
+            raise DataError(f"{where}: the masks are missing; add them, or set data.init_args.masks: false")
+        for number in keep.nonzero().flatten().tolist():
+            at = f"{where}, object {number}"
+            masks[number] = decode_object_mask(stored[number], size, self.normalised, at)
+        return masks
+
+    def _area(self, stored: dict[str, Any], boxes: Tensor, masks: Tensor | None) -> Tensor:
+        sides = boxes[:, 2:] - boxes[:, :2]
+        own = sides.prod(1) if masks is None else masks.sum((1, 2)).double()
+        given = _numbers(stored, self.fields.area, len(boxes))
+        return torch.where(given.isfinite(), given, own).float()
+
+
+def select(objects: Objects, chosen: Tensor) -> Objects:
+    """Some of the objects, ``chosen`` being bool (n,)."""
+    return objects if bool(chosen.all()) else {name: value[chosen] for name, value in objects.items()}
+
+
+def _by_field(value: Any, fields: ObjectFields) -> dict[str, Any]:
+    """The lists of the fields that matter; None for one that is not there."""
+    names = [name for name in fields[1:] if name is not None]
+    if isinstance(value, dict):
+        stored = {name: value.get(name) for name in names}
+        mask = stored.get(fields.mask or "")
+        if isinstance(mask, dict):  # how datasets before 4 reads a list of structs
+            stored[str(fields.mask)] = [
+                dict(zip(mask, items, strict=True)) for items in zip(*mask.values(), strict=True)
+            ]
+        return stored
+    return {name: None if value is None else [(item or {}).get(name) for item in value] for name in names}
+
+
+def _numbers(stored: dict[str, Any], field: str | None, count: int) -> Tensor:
+    """One number for each object, NaN where there is none, float64 (count,)."""
+    values = stored.get(field or "")
+    if values is None:
+        return torch.full((count,), torch.nan, dtype=torch.float64)
+    return torch.from_numpy(np.array(values, np.float64))
+
+
+def _within_one(boxes: list[Any]) -> bool:
+    values = np.asarray(boxes, np.float64)
+    return bool(len(values)) and bool((values >= 0).all() and (values <= 1).all())
