@@ -14,7 +14,7 @@ from biformer_lit.errors import BiFormerLitError, CheckpointError, ConfigError, 
 if TYPE_CHECKING:
     from biformer_lit.attention import BiLevelRoutingAttention, RoutingRecord, record_routing
     from biformer_lit.backbone import Backbone, BiFormer, LoadReport, convert_checkpoint, fold_norms, load_weights
-    from biformer_lit.tasks import ClassificationTask, SegmentationTask, load_task
+    from biformer_lit.tasks import ClassificationTask, DetectionTask, SegmentationTask, load_task
 
 try:
     __version__ = version("biformer_lit")
@@ -30,6 +30,7 @@ __all__ = [
     "ClassificationTask",
     "ConfigError",
     "DataError",
+    "DetectionTask",
     "LoadReport",
     "RoutingRecord",
     "SegmentationTask",
@@ -46,7 +47,7 @@ _HOMES = {
     **dict.fromkeys(
         ("Backbone", "BiFormer", "LoadReport", "convert_checkpoint", "fold_norms", "load_weights"), "backbone"
     ),
-    **dict.fromkeys(("ClassificationTask", "SegmentationTask", "load_task"), "tasks"),
+    **dict.fromkeys(("ClassificationTask", "DetectionTask", "SegmentationTask", "load_task"), "tasks"),
 }
 
 

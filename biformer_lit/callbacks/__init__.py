@@ -3,7 +3,7 @@
 from biformer_lit.callbacks.confusion import ConfusionMatrix
 from biformer_lit.callbacks.ema import EMA
 from biformer_lit.callbacks.images import InputImages
-from biformer_lit.callbacks.panels import SegmentationPanels
+from biformer_lit.callbacks.panels import DetectionPanels, SegmentationPanels
 from biformer_lit.callbacks.predictions import PredictionWriter
 from biformer_lit.callbacks.routing import RoutingMaps
 from biformer_lit.callbacks.throughput import Throughput
@@ -12,6 +12,7 @@ from biformer_lit.callbacks.trial import DivergenceError, TrialReport
 __all__ = [
     "EMA",
     "ConfusionMatrix",
+    "DetectionPanels",
     "DivergenceError",
     "InputImages",
     "PredictionWriter",

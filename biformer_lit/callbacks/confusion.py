@@ -13,7 +13,10 @@ _MOST_NAMED = 30  # beyond this the names of the classes no longer fit beside th
 
 
 class ConfusionMatrix(Callback):
-    """Draws the confusion matrix of each validation in TensorBoard, rows normalised to the true class."""
+    """Draws the confusion matrix of each validation in TensorBoard, rows normalised to the true class.
+
+    Tasks that predict objects are let be: which of them is taken for which depends on how they are matched.
+    """
 
     def __init__(self) -> None:
         self.matrix: MulticlassConfusionMatrix | None = None
@@ -22,7 +25,7 @@ class ConfusionMatrix(Callback):
         """Start a fresh count on the run's device."""
         classes = int(pl_module.num_classes)  # type: ignore[arg-type]
         self.matrix = None
-        if classes > 1:
+        if classes > 1 and getattr(pl_module, "predicts", "classes") != "objects":
             ignored = getattr(pl_module, "ignore_index", None)  # pixels that hold no class, in segmentation
             matrix = MulticlassConfusionMatrix(classes, ignore_index=ignored, validate_args=False)
             self.matrix = matrix.to(pl_module.device)

@@ -37,6 +37,13 @@ def palette(classes: int) -> Pixels:
     return rounded
 
 
+def striped(shape: tuple[int, ...]) -> Pixels:
+    """Diagonal stripes of 4 pixels: every second one is True, in an array of this shape (H, W)."""
+    rows, columns = np.indices(shape)
+    stripes: Pixels = (rows + columns) // 4 % 2 == 0
+    return stripes
+
+
 def paint_labels(labels: Pixels, classes: int, ignore_index: int | None = None) -> Pixels:
     """A label map in colours; what is ignored, and any other value that is no class, is striped in two greys.
 
@@ -48,8 +55,7 @@ def paint_labels(labels: Pixels, classes: int, ignore_index: int | None = None) 
     Returns:
         Red, green and blue (H, W, 3), uint8.
     """
-    rows, columns = np.indices(labels.shape)
-    stripes = np.where((rows + columns) // 4 % 2 == 0, *_IGNORED).astype(np.uint8)
+    stripes = np.where(striped(labels.shape), *_IGNORED).astype(np.uint8)
     known = (labels >= 0) & (labels < classes)
     if ignore_index is not None:
         known &= labels != ignore_index

@@ -1,13 +1,16 @@
 """Predicted label maps as files."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from lightning.pytorch import Trainer
 from PIL import Image
 from torch import Tensor
 
+from biformer_lit.callbacks.folders import make_folder, picture_name
+from biformer_lit.callbacks.images import unnormalised
 from biformer_lit.callbacks.label_maps import overlay, paint_labels
-from biformer_lit.errors import ConfigError
 
 
 class MapFiles:
@@ -24,14 +27,15 @@ class MapFiles:
     """
 
     def __init__(self, folder: Path, classes: int) -> None:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ConfigError(f"predictions.path={folder} exists already; choose another folder or empty it")
-        if not folder.parent.is_dir():
-            raise ConfigError(f"predictions.path={folder}: the folder {folder.parent} does not exist; make it first")
+        make_folder(folder, "labels", "overlays")
         self.folder = folder
         self.classes = classes
-        for name in ("labels", "overlays"):
-            (folder / name).mkdir(parents=True)
+
+    def write_batch(self, trainer: Trainer, outputs: Any, batch: Any) -> None:
+        """Write what was predicted for a batch."""
+        photos = unnormalised(batch["image"], trainer)
+        for index, labels, photo in zip(outputs["index"].tolist(), outputs["labels"], photos, strict=True):
+            self.write(index, labels, photo[:, : labels.shape[0], : labels.shape[1]])
 
     def write(self, index: int, labels: Tensor, photo: Tensor) -> None:
         """Write the two files of an image.
@@ -41,9 +45,12 @@ class MapFiles:
             labels: Classes (H, W).
             photo: The image (1 or 3, H, W), between 0 and 1.
         """
-        name = f"{index:06d}.png"
+        name = picture_name(index)
         values = labels.cpu().numpy()
         kind = np.uint8 if self.classes <= 256 else np.uint16
         Image.fromarray(values.astype(kind)).save(self.folder / "labels" / name)
         painted = overlay(photo.permute(1, 2, 0).numpy(), paint_labels(values, self.classes))
         Image.fromarray(painted).save(self.folder / "overlays" / name)
+
+    def close(self) -> None:
+        """Nothing is open between two images."""

@@ -1,22 +1,81 @@
 """Images, truth and prediction side by side, while the network learns."""
 
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from lightning.pytorch import LightningModule, Trainer
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from biformer_lit.callbacks.images import unnormalised
 from biformer_lit.callbacks.label_maps import Pixels, paint_labels, palette
+from biformer_lit.callbacks.names import class_names
+from biformer_lit.callbacks.objects import ObjectArrays, Shown, as_arrays, draw_objects
 from biformer_lit.callbacks.tensorboard import tensorboard_writers
 from biformer_lit.callbacks.turns import DrawsInTurns
 
 _MOST_NAMED = 24  # more classes do not fit into the legend
+_WIDTH = 9  # of a figure, in inches
 
 
-class SegmentationPanels(DrawsInTurns):
-    """Draws the first validation images in TensorBoard: the image, its truth, and what is predicted.
+class Panels(DrawsInTurns, ABC):
+    """Base of what draws the first validation images in TensorBoard, a row for each.
+
+    The predictions are those that the validation made, of the averaged weights with the EMA callback. Nothing is
+    computed for it and no random number drawn. Tasks that predict something else are let be.
+
+    Args:
+        every_n_epochs: How often; the first validation is always drawn.
+        images: How many of the first validation batch's images.
+
+    Raises:
+        ConfigError: On a value out of its range.
+    """
+
+    predicts: ClassVar[Literal["maps", "objects"]]
+
+    def __init__(self, every_n_epochs: int = 5, images: int = 4) -> None:
+        super().__init__(every_n_epochs, images, "--monitoring false omits it")
+
+    @abstractmethod
+    def draw(self, photos: list[Pixels], outputs: Any, batch: Any, pl_module: LightningModule) -> Figure:
+        """The figure.
+
+        Args:
+            photos: The images (H, W, 1 or 3) to draw, between 0 and 1, without padding.
+            outputs: What the validation step returned.
+            batch: What it was given; its first images are those to draw.
+            pl_module: The task.
+        """
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Draw the first batch, if it is its turn."""
+        if batch_idx or dataloader_idx or getattr(pl_module, "predicts", "classes") != self.predicts:
+            return
+        if not self.has_turn(trainer):
+            return
+        self.drawn = trainer.current_epoch
+        padded = unnormalised(batch["image"][: self.images], trainer).permute(0, 2, 3, 1).numpy()
+        sizes = batch["size"][: self.images].tolist()
+        photos = [photo[:height, :width] for photo, (height, width) in zip(padded, sizes, strict=True)]
+        figure = self.draw(photos, outputs, batch, pl_module)
+        for writer in tensorboard_writers(trainer):
+            writer.add_figure("val/panels", figure, trainer.global_step, close=True)
+
+
+class SegmentationPanels(Panels):
+    """Draws the first validation images in TensorBoard: the image, its truth, and the label map that is predicted.
 
     The predictions are those that the validation made, of the averaged weights with the EMA callback. What is ignored
     is striped in grey in the truth, and left as predicted beside it. Nothing is computed for it and no random number
@@ -30,31 +89,47 @@ class SegmentationPanels(DrawsInTurns):
         ConfigError: On a value out of its range.
     """
 
-    def __init__(self, every_n_epochs: int = 5, images: int = 4) -> None:
-        super().__init__(every_n_epochs, images, "--monitoring false omits it")
+    predicts: ClassVar[Literal["maps", "objects"]] = "maps"
 
-    def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Draw the first batch, if it is its turn."""
-        if batch_idx or dataloader_idx or not getattr(pl_module, "predicts_maps", False) or not self.has_turn(trainer):
-            return
-        self.drawn = trainer.current_epoch
-        classes, ignored = int(pl_module.num_classes), int(pl_module.ignore_index)  # type: ignore[arg-type]
-        names = list(pl_module.class_names) or [str(i) for i in range(classes)]  # type: ignore[arg-type]
-        photos = unnormalised(batch["image"][: self.images], trainer).permute(0, 2, 3, 1).numpy()
+    def draw(self, photos: list[Pixels], outputs: Any, batch: Any, pl_module: LightningModule) -> Figure:
+        """The figure, see :func:`draw_panels`."""
         truth, found = (outputs[name][: self.images].cpu().numpy() for name in ("label", "prediction"))
-        sizes = batch["size"][: self.images].tolist()
-        rows = [tuple(x[i, :height, :width] for x in (photos, truth, found)) for i, (height, width) in enumerate(sizes)]
-        figure = draw_panels(rows, names, ignored)
-        for writer in tensorboard_writers(trainer):
-            writer.add_figure("val/panels", figure, trainer.global_step, close=True)
+        rows: list[tuple[Pixels, ...]] = []
+        for i, photo in enumerate(photos):
+            height, width = photo.shape[:2]
+            rows.append((photo, truth[i, :height, :width], found[i, :height, :width]))
+        return draw_panels(rows, class_names(pl_module), int(pl_module.ignore_index))  # type: ignore[arg-type]
+
+
+class DetectionPanels(Panels):
+    """Draws the first validation images in TensorBoard, twice: with their true objects, and with those predicted.
+
+    Boxes have the class' name, and in predictions the score; masks are translucent; crowds are dashed and hatched. The
+    predictions are those that the validation made, of the averaged weights with the EMA callback. Nothing is computed
+    for it and no random number drawn. Tasks that predict no objects are let be.
+
+    Args:
+        every_n_epochs: How often; the first validation is always drawn.
+        images: How many of the first validation batch's images.
+        min_score: Predictions below this score are left out.
+        most_boxes: At most so many predictions are drawn on an image, those of the highest scores.
+
+    Raises:
+        ConfigError: On a value out of its range.
+    """
+
+    predicts: ClassVar[Literal["maps", "objects"]] = "objects"
+
+    def __init__(self, every_n_epochs: int = 5, images: int = 4, min_score: float = 0.3, most_boxes: int = 30) -> None:
+        super().__init__(every_n_epochs, images)
+        self.shown = Shown(f"{type(self).__name__} ", min_score, most_boxes)
+
+    def draw(self, photos: list[Pixels], outputs: Any, batch: Any, pl_module: LightningModule) -> Figure:
+        """The figure, see :func:`draw_object_panels`."""
+        truths, found = batch["objects"][: self.images], outputs["objects"][: self.images]
+        sizes = [(height, width) for height, width in batch["stored_size"][: self.images].tolist()]
+        rows = list(zip(photos, sizes, map(as_arrays, truths), map(as_arrays, found), strict=True))
+        return draw_object_panels(rows, class_names(pl_module), self.shown)
 
 
 def draw_panels(rows: list[tuple[Pixels, ...]], names: list[str], ignore_index: int) -> Figure:
@@ -65,23 +140,87 @@ def draw_panels(rows: list[tuple[Pixels, ...]], names: list[str], ignore_index: 
         names: Names of all classes.
         ignore_index: Value of the pixels of the truth that do not count.
     """
-    figure = Figure(figsize=(9, 3 * len(rows) + 1), layout="constrained")  # no pyplot: nothing global
-    axes = figure.subplots(len(rows), 3, squeeze=False)
+    figure, axes = _grid([1.0] * len(rows), ("image", "truth", "prediction"))
     seen: set[int] = set()
     for row, (photo, truth, found) in zip(axes, rows, strict=True):
         pictures = photo, paint_labels(truth, len(names), ignore_index), paint_labels(found, len(names))
-        for axis, picture, title in zip(row, pictures, ("image", "truth", "prediction"), strict=True):
+        for axis, picture in zip(row, pictures, strict=True):
             shown = picture[..., 0] if picture.shape[-1] == 1 else picture
             axis.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-            axis.set_title(title, fontsize=9)
-            axis.axis("off")
         seen |= set(np.unique(truth).tolist()) | set(np.unique(found).tolist())
+    ignored = Patch(facecolor="0.6", edgecolor="0.4", hatch="///", label="ignored")
+    _add_legend(figure, seen - {ignore_index}, names, [ignored] if ignore_index in seen else [])
+    return figure
+
+
+def draw_object_panels(
+    rows: Sequence[tuple[Pixels, tuple[int, int], ObjectArrays, ObjectArrays]], names: list[str], shown: Shown
+) -> Figure:
+    """A figure with a row for each image: with its true objects, and with those predicted; and the classes seen.
+
+    Args:
+        rows: For each image its pixels (H, W, 1 or 3) between 0 and 1, height and width of the image that boxes and
+            masks belong to, its true objects, and those predicted with falling scores.
+        names: Names of all classes.
+        shown: Which of those predicted are drawn.
+    """
+    titles = "truth", "prediction"
+    figure, axes = _grid([height / width for _, (height, width), _, _ in rows], titles)
+    seen: set[int] = set()
+    crowds = False
+    for row, (photo, size, truth, found) in zip(axes, rows, strict=True):
+        drawn, enough = shown.of(found)
+        if enough > len(drawn["labels"]):
+            row[1].set_title(f"prediction, {len(drawn['labels'])} of {enough}", fontsize=9)
+        scale = _WIDTH / len(titles) * figure.dpi / size[1]
+        for axis, objects in zip(row, (truth, drawn), strict=True):
+            draw_objects(axis, photo, size, objects, names, scale)
+            axis.set_aspect("equal")
+            seen |= set(objects["labels"].tolist())
+            crowds |= bool(objects.get("crowd", np.zeros(1)).any())
+    crowd = Patch(facecolor="none", edgecolor="0.4", linestyle="--", hatch="//", label="crowd")
+    _add_legend(figure, seen, names, [crowd] if crowds else [])
+    return figure
+
+
+def _grid(heights: Sequence[float], titles: Sequence[str]) -> tuple[Figure, Any]:
+    """A figure without pictures yet.
+
+    Args:
+        heights: Height of each row, as a multiple of the width of a picture.
+        titles: Title of each column.
+
+    Returns:
+        The figure, and its axes as an array of rows and columns.
+    """
+    height = _WIDTH / len(titles) * sum(heights) + 1
+    figure = Figure(figsize=(_WIDTH, height), layout="constrained")  # no pyplot: nothing global
+    axes = figure.subplots(len(heights), len(titles), squeeze=False, gridspec_kw={"height_ratios": heights})
+    for row in axes:
+        for axis, title in zip(row, titles, strict=True):
+            _name(axis, title)
+    return figure, axes
+
+
+def _name(axis: Axes, title: str) -> None:
+    axis.set_title(title, fontsize=9)
+    axis.axis("off")
+
+
+def _add_legend(figure: Figure, seen: Iterable[int], names: list[str], others: list[Patch]) -> None:
+    """Say which colour is which class.
+
+    Args:
+        figure: Where.
+        seen: Classes that occur; what is no class is passed over.
+        names: Names of all classes.
+        others: What else there is to explain.
+    """
     colours = palette(len(names)) / 255
-    known = [i for i in sorted(seen) if 0 <= i < len(names) and i != ignore_index]
+    known = [i for i in sorted(seen) if 0 <= i < len(names)]
     patches = [Patch(color=colours[i], label=names[i]) for i in known[:_MOST_NAMED]]
     if len(known) > _MOST_NAMED:
         patches.append(Patch(color="white", label=f"and {len(known) - _MOST_NAMED} more"))
-    if ignore_index in seen:
-        patches.append(Patch(facecolor="0.6", edgecolor="0.4", hatch="///", label="ignored"))
-    figure.legend(handles=patches, loc="outside lower center", ncols=4, fontsize=8)
-    return figure
+    legend = figure.legend(handles=patches + others, loc="outside lower center", ncols=4, fontsize=8)
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a class may have dollars in its name

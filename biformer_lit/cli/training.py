@@ -15,6 +15,7 @@ import biformer_lit
 from biformer_lit.backbone.weights import read_checkpoint
 from biformer_lit.callbacks import (
     ConfusionMatrix,
+    DetectionPanels,
     InputImages,
     PredictionWriter,
     RoutingMaps,
@@ -27,7 +28,7 @@ from biformer_lit.data import HFDataModule
 from biformer_lit.dotted import flat
 from biformer_lit.errors import BiFormerLitError, CheckpointError, ConfigError, causes
 from biformer_lit.report import print_results
-from biformer_lit.tasks import BiFormerTask, SegmentationTask
+from biformer_lit.tasks import BiFormerTask
 from biformer_lit.tasks.checkpoint import check_is_task
 
 
@@ -49,9 +50,9 @@ class SaveConfig(SaveConfigCallback):
 class BiFormerCLI(LightningCLI):
     """LightningCLI over our tasks and data modules.
 
-    Everything that watches a run (learning rate, images/s, input images, confusion matrix, routing, label maps) is
-    added here, so that a config that lists callbacks of its own does not lose them; ``--monitoring false`` leaves them
-    out.
+    Everything that watches a run (learning rate, images/s, input images, confusion matrix, routing, label maps,
+    objects) is added here, so that a config that lists callbacks of its own does not lose them; ``--monitoring false``
+    leaves them out.
     """
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -142,8 +143,7 @@ class BiFormerCLI(LightningCLI):
             raise ConfigError(f"trainer: {error}") from error
         if self.config[self.subcommand].monitoring and trainer.loggers:
             kinds = [LearningRateMonitor, Throughput, InputImages, ConfusionMatrix, RoutingMaps]
-            if isinstance(self.model, SegmentationTask):
-                kinds.append(SegmentationPanels)
+            kinds += [kind for kind in (SegmentationPanels, DetectionPanels) if kind.predicts == self.model.predicts]
             present = {type(callback) for callback in trainer.callbacks}  # type: ignore[attr-defined]
             watchers = [kind() for kind in kinds if kind not in present]
             trainer.callbacks[:0] = watchers  # type: ignore[attr-defined]  # checkpoints stay last

@@ -20,6 +20,12 @@ from biformer_lit.tasks.optim import Optimization
 logger = logging.getLogger(__name__)
 Group = TypeVar("Group")
 Compilation: TypeAlias = bool | Literal["dynamic"] | dict[str, Any]
+# what the batches of a data module teach, in words, and which task and data module of ours go together
+_KINDS = {
+    "classes": ("classes of images", "ClassificationTask", "ClassificationDataModule"),
+    "maps": ("classes of pixels", "SegmentationTask", "SegmentationDataModule"),
+    "objects": ("objects", "DetectionTask", "DetectionDataModule"),
+}
 
 
 def as_group(kind: type[Group], value: Group | dict[str, Any]) -> Group:
@@ -70,6 +76,7 @@ class BiFormerTask(LightningModule, ABC):
 
     monitor: ClassVar[str]
     mode: ClassVar[Literal["min", "max"]]
+    predicts: ClassVar[Literal["classes", "maps", "objects"]] = "classes"  # what callbacks draw, and predict writes
     net: nn.Module
 
     def __init__(
@@ -118,6 +125,22 @@ class BiFormerTask(LightningModule, ABC):
         self.hparams.setdefault("_class_path", f"{type(self).__module__}.{type(self).__qualname__}")
 
     # -- building ----------------------------------------------------------------------------------------
+
+    def setup(self, stage: str) -> None:
+        """Refuse the data module of another task.
+
+        Raises:
+            ConfigError: If its batches hold something else than what this task predicts.
+        """
+        data = getattr(self.trainer, "datamodule", None)
+        given = getattr(data, "targets", None)
+        if given in (None, self.predicts):
+            return
+        (has, task, _), (wants, _, module) = _KINDS[given], _KINDS[self.predicts]
+        raise ConfigError(
+            f"data: {type(data).__name__} has {has}, but {type(self).__name__} learns {wants}; set data to {module} or "
+            f"model to {task}"
+        )
 
     def configure_model(self) -> None:
         """Build the network once, when the number of classes is known.

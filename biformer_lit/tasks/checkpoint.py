@@ -7,9 +7,10 @@ from biformer_lit.backbone.weights import read_checkpoint
 from biformer_lit.errors import CheckpointError
 from biformer_lit.tasks.base import BiFormerTask
 from biformer_lit.tasks.classification import ClassificationTask
+from biformer_lit.tasks.detection import DetectionTask
 from biformer_lit.tasks.segmentation import SegmentationTask
 
-_KNOWN: tuple[type[BiFormerTask], ...] = (ClassificationTask, SegmentationTask)
+_KNOWN: tuple[type[BiFormerTask], ...] = (ClassificationTask, SegmentationTask, DetectionTask)
 _TASKS = {task.__name__: task for task in _KNOWN}
 
 

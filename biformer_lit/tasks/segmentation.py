@@ -8,7 +8,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 
 from biformer_lit.backbone import Backbone
 from biformer_lit.errors import ConfigError
-from biformer_lit.heads import Segmenter, SegmenterSettings, build_segmenter, load_segmenter_weights
+from biformer_lit.heads import Segmenter, SegmenterSettings, build_segmenter, load_dense_weights
 from biformer_lit.heads.layers import HeadNorm
 from biformer_lit.tasks.base import BiFormerTask, Compilation, as_group
 from biformer_lit.tasks.inference import Inference, logits_by_size
@@ -31,7 +31,7 @@ class SegmentationTask(BiFormerTask):
         backbone: The variant and what is to differ from it.
         num_classes: Number of classes; None takes the data set's.
         weights: File of weights to start from or to evaluate: a classifier's for the backbone, or a whole network's;
-            see :func:`biformer_lit.heads.load_segmenter_weights`.
+            see :func:`biformer_lit.heads.load_dense_weights`.
         weights_copy: Which weights where the file holds both: raw or ema.
         optim: The optimiser and its schedule.
         head: semantic_fpn, or upernet with an auxiliary head on the third stage.
@@ -53,7 +53,7 @@ class SegmentationTask(BiFormerTask):
 
     monitor: ClassVar[str] = "val/miou"
     mode: ClassVar[Literal["min", "max"]] = "max"
-    predicts_maps: ClassVar[bool] = True
+    predicts: ClassVar[Literal["classes", "maps", "objects"]] = "maps"
     net: Segmenter
     confusion: nn.ModuleDict
 
@@ -122,7 +122,7 @@ class SegmentationTask(BiFormerTask):
 
     def load_start(self, path: str) -> None:
         """Start from the weights in a file."""
-        load_segmenter_weights(self.net, path, copy=self.weights_copy)
+        load_dense_weights(self.net, path, copy=self.weights_copy)
 
     def build_metrics(self, num_classes: int) -> None:
         """One confusion matrix for validation and one for tests; what does not count is known now."""

@@ -4,14 +4,20 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from shapes import SMALL
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch._dynamo.testing import CompileCounter
 
-from biformer_lit import Backbone
+from biformer_lit import Backbone, DetectionTask
 from biformer_lit.callbacks import RoutingMaps
 from biformer_lit.cli import main
+from biformer_lit.data import DetectionDataModule
+from biformer_lit.data.scenes import Scenes
 from biformer_lit.errors import ConfigError
 from biformer_lit.routing import record_blocks, routing_statistics
+from biformer_lit.tasks import Optimization
 
 STATISTICS = {"indegree_entropy", "never_chosen", "neighbour_overlap"}
 QUIET = ["--monitoring", "false", "--data.image_size", "32"]
@@ -56,6 +62,30 @@ def test_the_statistics_are_those_of_the_weights_that_are_validated(tiny):
     log = events()
     for name, value in routing_statistics(block.record.index, block.record.grid).items():
         assert log.Scalars(f"routing/stage1.block1/{name}")[0].value == pytest.approx(value)
+
+
+def test_detection(tmp_path, monkeypatch):
+    """A detector is fed more than images; what is drawn is the routing of its backbone."""
+    monkeypatch.chdir(tmp_path)
+    scenes = Scenes(image_size=64, digits=(1, 2), digit_size=(20, 32), train=2, validation=3, test=1)
+    sizes = {"image_size": 48, "max_size": 96, "batch_size": 2, "eval_batch_size": 3}
+    data = DetectionDataModule(scenes=scenes, num_workers=0, **sizes)
+    task = DetectionTask(SMALL, optim=Optimization(lr_batch=0, warmup_epochs=0), head_channels=16, head_norm="group")
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+    logger = TensorBoardLogger("runs", "tiny")
+    callback = RoutingMaps(every_n_epochs=1, images=2)
+    Trainer(max_epochs=2, accelerator="cpu", logger=logger, callbacks=[callback], num_sanity_val_steps=0, **quiet).fit(
+        task, datamodule=data
+    )
+    log = events()
+    assert [event.step for event in log.Images("routing/maps")] == [1, 2]
+    (batch,) = data.val_dataloader()
+    blocks, _ = record_blocks(task.net.eval(), batch["image"][:2])
+    assert [block.name for block in blocks] == ["stage1.block1", "stage2.block1", "stage3.block1"]
+    for block in blocks:
+        assert torch.equal(block.record.index, callback.choices[block.name])
+        for name, value in routing_statistics(block.record.index, block.record.grid).items():
+            assert log.Scalars(f"routing/{block.name}/{name}")[-1].value == pytest.approx(value)
 
 
 @pytest.mark.parametrize("routing", ["topk", "random"])
