@@ -18,13 +18,14 @@ from biformer_lit.sweep.display import Display, duration
 from biformer_lit.sweep.jobs import Standing
 from biformer_lit.sweep.ledger import Ledger
 from biformer_lit.sweep.plan import Cell
-from biformer_lit.sweep.resolve import Measure, Parse, ResolvedCell, resolve_cells
+from biformer_lit.sweep.resolve import Measure, Parse, ResolvedCell, resolve_cells, task_objective
 from biformer_lit.sweep.runner import Runner
 from biformer_lit.sweep.source import PlanSource, SearchSource
 from biformer_lit.sweep.spec import StudySpec, read_spec
 from biformer_lit.sweep.status import print_status
 from biformer_lit.sweep.storage import closing
 from biformer_lit.sweep.study import begin, folder_of, open_ledger
+from biformer_lit.sweep.study_file import read_study_file
 
 Estimate: TypeAlias = Callable[[dict[str, Any]], float]
 """From a complete config of ``fit`` to the seconds that it would train here."""
@@ -131,7 +132,7 @@ def _settings(rest: Sequence[str]) -> dict[str, Any]:
 def _run(
     given: argparse.Namespace, settings: Mapping[str, Any], parse: Parse, measure: Measure, estimate: Estimate
 ) -> int:
-    spec = _spec(given, settings)
+    spec = _spec(given, settings, parse)
     folder = folder_of(spec, given.folder)
     groups = _groups(given.devices, given.devices_per_trial)
     workers = given.workers
@@ -182,8 +183,12 @@ def _conclude(text: str, folder: Path, standings: Mapping[str, Standing]) -> int
     return 1 if missing else 0
 
 
-def _spec(given: argparse.Namespace, settings: Mapping[str, Any]) -> StudySpec:
+def _spec(given: argparse.Namespace, settings: Mapping[str, Any], parse: Parse) -> StudySpec:
     spec = read_spec(given.study, settings)
+    own = read_study_file(Path(given.study)).get("objective") or {}
+    if "metric" not in own:
+        objective = dataclasses.replace(spec.objective, **{**task_objective(spec, parse), **own})
+        spec = dataclasses.replace(spec, objective=objective)
     changes = {name: getattr(given, name) for name in ("name", "storage") if getattr(given, name)}
     return dataclasses.replace(spec, **changes) if changes else spec
 

@@ -1,6 +1,7 @@
 """From a cell to the complete config of its runs, checked before anything is trained."""
 
 import copy
+import importlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -84,6 +85,17 @@ def violations(spec: StudySpec, resolved: ResolvedCell, baseline: ResolvedCell) 
                 f"{reference:,}, more than constraints.{name}={most:g}"
             )
     return found
+
+
+def task_objective(spec: StudySpec, parse: Parse) -> dict[str, Any]:
+    """The figure that the task of a study is judged by, as ``metric`` and ``mode``; empty if it does not say."""
+    try:
+        config = parse(arguments(spec, Cell("base", {}, {})))
+    except ConfigError:  # a cell may be complete all the same; otherwise it says what is missing
+        return {}
+    module, _, name = str(config.get("model", {}).get("class_path", "")).rpartition(".")
+    task: Any = getattr(importlib.import_module(module), name) if module else None
+    return {"metric": task.monitor, "mode": task.mode} if hasattr(task, "monitor") else {}
 
 
 def differing_keys(a: Mapping[str, Any], b: Mapping[str, Any]) -> set[str]:

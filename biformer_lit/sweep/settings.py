@@ -12,8 +12,8 @@ class Objective:
     """The figure that cells are compared by.
 
     Args:
-        metric: Its name as it is logged, such as val/acc1.
-        mode: Whether more (max) or less (min) of it is better.
+        metric: Its name as it is logged, such as val/acc1; a study file that leaves it out takes the task's.
+        mode: Whether more (max) or less (min) of it is better; left out with metric, the task's.
         epoch: Which epoch counts: the best by this metric, or the last.
     """
 

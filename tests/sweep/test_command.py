@@ -95,6 +95,33 @@ def test_a_dry_run_shows_the_plan_and_leaves_nothing(study_file, tmp_path, monke
 
 
 @pytest.mark.slow
+def test_detectors_are_compared_by_their_task_s_figure(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    scenes = {"image_size": 64, "digits": [1, 2], "digit_size": [20, 32], "train": 4, "validation": 2, "test": 1}
+    few = {"data.image_size": 64, "data.batch_size": 2, "data.num_workers": 0, "model.score_threshold": 0.001}
+    study = {
+        "question": "Masks?",
+        "base": "digit_scenes_detection",
+        "plan": "factorial",
+        "factors": {"head": {"key": "model.head", "values": ["retinanet", "mask_rcnn"]}},
+        "set": {**{f"data.scenes.{name}": value for name, value in scenes.items()}, **few},
+        "budget": {"epochs": 2},
+    }
+    (tmp_path / "masks.yaml").write_text(yaml.safe_dump(study))
+    main(["sweep", "run", "masks.yaml", "--dry-run"])
+    assert "expected time: 0:0" in capsys.readouterr().out
+    main(["sweep", "run", "masks.yaml"])
+    folder = tmp_path / "runs/sweeps/masks"
+    assert yaml.safe_load((folder / "study.yaml").read_text())["objective"]["metric"] == "val/map"
+    frame = read_results(folder)
+    assert frame["status"].tolist() == ["complete", "complete"]
+    assert frame["objective"].between(0, 1).all()
+    assert frame["best:val/mask_map"].notna().tolist() == [False, True]
+    main(["sweep", "report", str(folder)])
+    assert "val/map" in (folder / "report/report.md").read_text()
+
+
+@pytest.mark.slow
 def test_trials_with_two_processes_each(study_file, tmp_path):
     ddp = ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
     main(["sweep", "run", str(study_file), "--folder", str(tmp_path / "ddp"), "--workers", "2", *SMALL, *ddp])

@@ -16,7 +16,14 @@ from biformer_lit.cli import main, parse_fit
 from biformer_lit.errors import ConfigError
 from biformer_lit.profiling import measure_config
 from biformer_lit.sweep.plan import Cell, plan_cells, search_cell
-from biformer_lit.sweep.resolve import arguments, differing_keys, resolve_cells, trial_config, violations
+from biformer_lit.sweep.resolve import (
+    arguments,
+    differing_keys,
+    resolve_cells,
+    task_objective,
+    trial_config,
+    violations,
+)
 from biformer_lit.sweep.spec import Budget, Objective, Range, Search, StudySpec
 
 
@@ -212,6 +219,38 @@ def test_the_objective_must_be_there_at_the_end(study, epochs, epoch, fine):
     else:
         with pytest.raises(ConfigError, match=rf"trainer.max_epochs={epochs}: .*would be missing; choose a multiple"):
             resolve(spec)
+
+
+DETECTION = {
+    "head": {head: {"model.head": head} for head in ("retinanet", "mask_rcnn")},
+    "topk": {"few": {"model.backbone.topk": [1, 2, 4, "all"]}, "more": {"model.backbone.topk": [4, 8, 9, "all"]}},
+}
+
+
+def test_detection(study, tmp_path):
+    spec = study("factorial", factors=DETECTION, baseline={"head": "retinanet", "topk": "more"})
+    spec = replace(spec, base=("digit_scenes_detection",), objective=Objective("val/map"))
+    cells = resolve(spec)
+    assert [one.cell.name for one in cells] == [
+        f"head={h},topk={k}" for h in DETECTION["head"] for k in ("few", "more")
+    ]
+    macs, parameters = [one.macs for one in cells], [one.parameters for one in cells]
+    assert macs[0] < macs[1] < macs[2] < macs[3]
+    assert parameters[0] == parameters[1] < parameters[2] == parameters[3]
+    assert (parameters[1], macs[1]) == measure_config(parse_fit(["--config", "digit_scenes_detection"]))
+    complete = parse_fit(["--config", write(trial_config(cells[2], spec, tmp_path / "x/seed-0", 0), tmp_path)])
+    assert complete["model"]["init_args"]["head"] == "mask_rcnn"
+    assert [one["init_args"].get("monitor") for one in complete["trainer"]["callbacks"][1:3]] == ["val/map", None]
+
+
+@pytest.mark.parametrize(
+    ("base", "metric"),
+    [("digits", "val/acc1"), ("digit_scenes_segmentation", "val/miou"), ("digit_scenes_detection", "val/map")],
+)
+def test_the_figure_of_a_task(study, base, metric):
+    spec = replace(study(cells=CELLS), base=(base,))
+    assert task_objective(spec, parse_fit) == {"metric": metric, "mode": "max"}
+    assert task_objective(replace(spec, settings={"model.nonsense": 1}), parse_fit) == {}
 
 
 TRIAL_KEYS = {
