@@ -20,8 +20,11 @@ import numpy as np
 import pytest
 import timm
 import torch
+import yaml
+from data import objects
 from PIL import Image
 
+from biformer_lit import DetectionTask
 from biformer_lit.cli import main, run
 
 ONE_STEP = "--trainer.max_epochs 1 --trainer.limit_train_batches 1 --trainer.limit_val_batches 1"
@@ -850,6 +853,217 @@ SEGMENTATION_DATA = [
     pytest.param("$masks/cut", r"'train', row 3: the mask cannot be read .*on_bad_image: skip", id="mask-truncated"),
 ]
 
+# $detect looks for the digits of digit_scenes, $objects/NAME for the objects of a set with three classes, and $find
+# predicts the digits with an untrained network
+DETECTION = [
+    pytest.param("$detect --model.head yolo", r"head: 'yolo' .*'retinanet', 'faster_rcnn', 'mask_rcnn'", id="detector"),
+    pytest.param("$detect --model.head_norm batch", r"head_norm: 'batch' .*'none', 'group'", id="detector-norm"),
+    pytest.param("$detect --model.head_channels 1", r"head_channels=1 must be at least 2", id="detector-channels"),
+    pytest.param("$detect --model.anchor_scale 0", r"anchor_scale=0\.0 must be above 0, or null", id="anchor-scale"),
+    pytest.param("$detect --model.score_threshold 1", r"score_threshold=1\.0 must be .* below 1", id="score-threshold"),
+    pytest.param("$detect --model.nms_threshold 0", r"nms_threshold=0\.0 must be above 0", id="nms-threshold"),
+    pytest.param(
+        "$detect --model.detections_per_image 0", r"detections_per_image=0 must be at least 1", id="detections"
+    ),
+    pytest.param(
+        "$detect --model.timm_backbone resnet1", r"timm_backbone='resnet1' is unknown; .* names them", id="timm-unknown"
+    ),
+    pytest.param(
+        "$detect --model.timm_backbone vit_tiny_patch16_224",
+        r"has maps of strides 16, 16, 16; choose a model with 4, 8",
+        id="timm-strides",
+    ),
+    pytest.param(
+        "$detect --model.num_classes 7", r"num_classes=7, but .* 10 classes; leave .* out", id="detector-classes"
+    ),
+    pytest.param(
+        "$detect --model.backbone.depths [1] --model.backbone.dims [32] "
+        "--model.backbone.attention full --model.backbone.topk all",
+        r"head='retinanet' needs two or more stages whose strides double, but they are 4",
+        id="one-stage",
+    ),
+    pytest.param(
+        "$detect --model.optim.milestones [8,11]",
+        r"optim\.milestones=.* must be shares of the run between 0 and 1",
+        id="milestones",
+    ),
+    pytest.param(
+        "$detect --model.optim.schedule poly", r"optim\.schedule: 'poly' .*'cosine', 'linear', 'step'", id="schedule"
+    ),
+    pytest.param(
+        "$detect --model.weights $files/other.pth",
+        r"other\.pth: the weights do not fit this model, nothing was loaded: .*; use the settings",
+        id="detector-weights",
+    ),
+    pytest.param(
+        "$detect --data.box_format corners", r"box_format: 'corners' .*'xywh', 'xyxy', 'cxcywh'", id="box-format"
+    ),
+    pytest.param("$detect --data.max_size 32", r"max_size: 32 must not be below the shorter side, 64", id="max-size"),
+    pytest.param("$detect --data.image_size [64,64]", r"image_size: '\[64, 64\]' .*expected int", id="short-side-pair"),
+    pytest.param(
+        "$detect --data.augmentation.short_sides [64,480]",
+        r"max_size: 128 must not be below .* 480 .*short_sides",
+        id="short-sides",
+    ),
+    pytest.param(
+        "$detect --data.augmentation.flip_vertical 2",
+        r"augmentation\.flip_vertical: 2\.0 must be within",
+        id="box-flip",
+    ),
+    pytest.param(
+        "$detect --data.masks false --model.head mask_rcnn",
+        r"masks=False, but head='mask_rcnn' learns masks; set",
+        id="masks-off",
+    ),
+    pytest.param(
+        "$objects/good --model.head mask_rcnn",
+        r"masks: masks are wanted, but .*'objects' have none .*; set .*mask_field",
+        id="no-object-masks",
+    ),
+    pytest.param(
+        "$objects/good --data.normalised true",
+        r"row 0: a box holds \d+, which is no fraction .*; set .*normalised: false",
+        id="normalised",
+    ),
+    pytest.param(
+        "$objects/fractions",
+        r"normalised: false, but no box in split 'train' .* above 0\.5.*; set it to true",
+        id="not-normalised",
+    ),
+    pytest.param(
+        "$objects/good --data.objects_column boxes",
+        r"objects_column: no column 'boxes'; the columns are image",
+        id="objects-column",
+    ),
+    pytest.param(
+        "$objects/good --data.objects_column image",
+        r"objects_column: column 'image' holds Image, not objects",
+        id="images-as-objects",
+    ),
+    pytest.param(
+        "$objects/good --data.category_field kind",
+        r"category_field: column 'objects' has no field 'kind'; its fields are bbox",
+        id="category-field",
+    ),
+    pytest.param(
+        "$objects/good --data.num_classes 2",
+        r"num_classes: 2 given, but the data set has 3 .*leave",
+        id="object-classes",
+    ),
+    pytest.param(
+        "$objects/nan",
+        r"split 'train', row 3, object 2: the box \[1.*nan, 4.*\] is not finite; correct or",
+        id="box-nan",
+    ),
+    pytest.param(
+        "$objects/three", r"split 'train', row 3, object 1: the box \[1.*3\.0\] must be four numbers", id="box-of-three"
+    ),
+    pytest.param(
+        "$objects/lengths",
+        r"split 'train', row 3: there are 3 boxes \(bbox\), but 2 of category; give each",
+        id="objects-lengths",
+    ),
+    pytest.param(
+        "$objects/category",
+        r"split 'validation', row 0, object 0: label 'dog' is not one of .* \(cat\); correct",
+        id="category",
+    ),
+    pytest.param(
+        "$objects/hollow",
+        r"hollow' cannot be opened .*corresponds to no data.*Parquet files, none without rows",
+        id="objects-empty-split",
+    ),
+    pytest.param(
+        "$objects/nothing", r"split 'validation' has no object at all; label it, or name another split", id="no-object"
+    ),
+    pytest.param(
+        "$objects/masks --model.head mask_rcnn",
+        r"row 0, object 2: the mask has 48x40 pixels, .* has 56x40 .*; make them alike",
+        id="object-mask-size",
+    ),
+    pytest.param(
+        "$objects/good --data.batch_size 50",
+        r"batch_size: 50 .* there are 4 training rows .*; set at most 4",
+        id="objects-batch",
+    ),
+    pytest.param(
+        "$find --predictions.path $files/note.txt",
+        r"predictions\.path=.*note\.txt exists already; choose another folder",
+        id="objects-exist",
+    ),
+    pytest.param(
+        "$find --predictions.path $files/good",
+        r"predictions\.path=.*good exists already; choose another folder or",
+        id="objects-folder",
+    ),
+    pytest.param(
+        "$find --predictions.path gone/found",
+        r"predictions\.path=.*folder gone does not exist; make",
+        id="objects-no-folder",
+    ),
+    pytest.param(
+        "$find --predictions.min_score 1.5",
+        r"predictions\.min_score=1\.5 must be at least 0 and below 1",
+        id="min-score",
+    ),
+    pytest.param("$find --predictions.most_boxes 0", r"predictions\.most_boxes=0 must be at least 1", id="most-boxes"),
+]
+
+# Data sets and data modules of other tasks
+MIXED_UP = [
+    pytest.param(
+        "$objects/../good",
+        r"objects_column: cannot tell .* objects with boxes; .* for classes .* another data module",
+        id="classes-as-objects",
+    ),
+    pytest.param(
+        "$objects/../masks/good",
+        r"objects_column: cannot tell .* for classes of pixels .* use another data module",
+        id="masks-as-objects",
+    ),
+    pytest.param(
+        "$masks/../objects/good",
+        r"mask_column: cannot tell .*'objects' holds boxes, which are for DetectionDataModule",
+        id="objects-as-masks",
+    ),
+    pytest.param(
+        "fit $tiny --data.dataset $files/objects/good",
+        r"label_column: cannot tell .*'objects' holds boxes, which are for Detect",
+        id="objects-as-classes",
+    ),
+    pytest.param(
+        "$detect --config $files/segmenter.yaml",
+        r"data: DetectionDataModule has objects, but SegmentationTask learns classes of pixels; "
+        "set data to SegmentationDataModule or model to DetectionTask",
+        id="segmenter-with-objects",
+    ),
+    pytest.param(
+        "$detect --config $files/classifier.yaml",
+        r"DetectionDataModule has objects, but ClassificationTask learns .*; set",
+        id="classifier-with-objects",
+    ),
+    pytest.param(
+        "$segment --config $files/detector.yaml",
+        r"SegmentationDataModule has .* pixels, but DetectionTask learns objects; set",
+        id="detector-with-masks",
+    ),
+    pytest.param(
+        "$segment --config $files/classifier.yaml",
+        r"SegmentationDataModule .*, but ClassificationTask learns classes of im",
+        id="classifier-with-masks",
+    ),
+    pytest.param(
+        "fit $tiny --config $files/detector.yaml",
+        r"ClassificationDataModule has .* images, but DetectionTask .*; set data to Det",
+        id="detector-with-classes",
+    ),
+    pytest.param(
+        "fit $tiny --config $files/segmenter.yaml",
+        r"ClassificationDataModule .*, but SegmentationTask learns .*; set data to Seg",
+        id="segmenter-with-classes",
+    ),
+]
+
 ROWS = [
     *COMMAND_LINES,
     *CONFIG_FILES,
@@ -866,6 +1080,8 @@ ROWS = [
     *VISUALIZE,
     *STUDIES,
     *SEGMENTATION_DATA,
+    *DETECTION,
+    *MIXED_UP,
 ]
 
 # One that the parser sees, one that a constructor sees, and one from the middle of a run, in a data worker.
@@ -904,6 +1120,10 @@ def files(root, tmp_path_factory):
         "complexity.csv": "mine\n",
         "text.safetensors": "hello world\n",
         "segment.yaml": _SEGMENT,
+        "detect.yaml": _DETECT,
+        "classifier.yaml": "model: ClassificationTask",
+        "segmenter.yaml": "model: SegmentationTask",
+        "detector.yaml": "model: DetectionTask",
     }.items():
         (folder / name).write_text(text)
     (folder / "bytes.yaml").write_bytes(bytes(range(256)))
@@ -917,6 +1137,7 @@ def files(root, tmp_path_factory):
         _make_checkpoints(root, folder, tmp_path_factory.mktemp("trained"), patch)
         _make_data(folder)
         _make_masks(folder)
+        _make_objects(folder)
         yield folder
 
 
@@ -1022,6 +1243,31 @@ def _mask(labels, kind="PNG"):
     return {"bytes": buffer.getvalue(), "path": None}
 
 
+def _make_objects(folder):
+    """Four images to train on, of one kind each the last with a bad object, and some to validate on."""
+    box, good = [4.0, 4.0, 20.0, 20.0], objects.objects_of(0)
+    masks = [_mask(np.ones((objects.HEIGHT, objects.WIDTH - narrower), np.uint8)) for narrower in (0, 0, 8)]
+
+    def save(name, train=None, validation=(good,), **renamed):
+        for split, rows in (("train", train or [good] * 4), ("validation", validation)):
+            (folder / "objects" / name).mkdir(parents=True, exist_ok=True)
+            made = objects.table([*rows, *(train or [good])], **renamed).select(range(len(rows)))
+            made.to_parquet(str(folder / "objects" / name / f"{split}.parquet"))
+
+    save("good")
+    save("nan", [good] * 3 + [{**good, "bbox": [box, box, [1.0, 2.0, np.nan, 4.0]]}])
+    save("three", [good] * 3 + [{**good, "bbox": [box, [1.0, 2.0, 3.0], box]}])
+    save("lengths", [good] * 3 + [{**good, "category": [0, 1]}])
+    save("category", [{"bbox": [box], "label": ["cat"]}] * 4, [{"bbox": [box], "label": ["dog"]}])
+    save("fractions", [{"bbox": [[0.1, 0.1, 0.5, 0.5]], "category": [0]}] * 4)
+    save("masks", [{**good, "mask": masks}] * 4, [{**good, "mask": masks}], pictures="mask")
+    save("nothing", validation=[{"bbox": [], "category": []}])
+    save("hollow", validation=[])
+    task = DetectionTask(**yaml.safe_load(_DETECT)["model"]["init_args"], num_classes=10)
+    task.configure_model()
+    torch.save({"model": task.net.state_dict()}, folder / "detector.pth")
+
+
 _SEGMENT = """
 model:
   class_path: SegmentationTask
@@ -1046,6 +1292,12 @@ trainer:
     init_args: {save_dir: runs}
 """
 
+_DETECT = (
+    _SEGMENT.replace("Segmentation", "Detection")
+    .replace("  init_args:\n", "  init_args:\n    head_channels: 8\n", 1)
+    .replace("image_size: 64", "image_size: 64, max_size: 128")
+)
+
 
 def _study(values):
     factor = f"  topk:\n    key: model.backbone.topk\n    values: {values}\n"
@@ -1055,12 +1307,17 @@ def _study(values):
 def command_line(text, root, files):
     tiny = f"--config {shlex.quote(str(root / 'tests/configs/tiny.yaml'))}"
     fit = f"fit --config {shlex.quote(str(files / 'segment.yaml'))}"
+    detect = f"fit --config {shlex.quote(str(files / 'detect.yaml'))}"
+    few = "--data.scenes.train 4 --data.scenes.validation 1 --data.scenes.test 1"
     return shlex.split(
         string.Template(text).safe_substitute(
             tiny=tiny,
             files=files,
-            segment=f"{fit} --data.scenes.train 4 --data.scenes.validation 1 --data.scenes.test 1",
+            segment=f"{fit} {few}",
             masks=f"{fit} --data.num_classes 2 --data.dataset {shlex.quote(str(files))}/masks",
+            detect=f"{detect} {few}",
+            objects=f"{detect} --data.dataset {shlex.quote(str(files))}/objects",
+            find=f"{detect.replace('fit', 'predict', 1)} {few} --model.weights {shlex.quote(str(files))}/detector.pth",
         )
     )
 
