@@ -286,10 +286,10 @@ def test_no_hyper_parameters_are_saved():
 
 
 @pytest.mark.skipif(
-    "BIFORMER_LIT_DATA" not in os.environ, reason="BIFORMER_LIT_DATA, a folder with clothing10, is not set"
+    "BIFORMER_LIT_TEST_DATA" not in os.environ, reason="BIFORMER_LIT_TEST_DATA, a folder with clothing10, is not set"
 )
 def test_real_photos():
-    data = module(f"{os.environ['BIFORMER_LIT_DATA']}/clothing10", image_size=64)
+    data = module(f"{os.environ['BIFORMER_LIT_TEST_DATA']}/clothing10", image_size=64)
     assert data.num_classes == 10
     assert data.num_rows("train") == 3068
     assert torch.isfinite(next(iter(data.train_dataloader()))["image"]).all()
