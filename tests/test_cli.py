@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import biformer_lit
 from biformer_lit import load_task, messages
-from biformer_lit.cli import main
+from biformer_lit.cli import main, parse_fit
 from biformer_lit.cli.functions import FUNCTIONS
 from biformer_lit.data import ClassificationDataModule
 from biformer_lit.tasks import ClassificationTask
@@ -287,3 +287,23 @@ def test_one_batch_is_not_all_of_them(root, tmp_path):
     done = subprocess.run([*command, *options], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert yaml.safe_load(done.stdout)["trainer"]["limit_val_batches"] == 1
     assert "limit_val_batches: 1\n" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        ["--model.optim.warmup_steps", "null"],
+        ["--model.optim.warmup_steps=null"],
+        ["--model.init_args.optim.warmup_steps", "null"],
+    ],
+)
+def test_null_of_a_setting_in_a_group(argument):
+    given = ["--config", "digits", "--model.optim.warmup_steps", "7", "--model.optim.lr", "0.5"]
+    assert parse_fit(given)["model"]["init_args"]["optim"]["warmup_steps"] == 7
+    optim = parse_fit([*given, *argument])["model"]["init_args"]["optim"]
+    assert (optim["warmup_steps"], optim["lr"]) == (None, 0.5)
+
+
+def test_null_of_a_setting_without_a_group():
+    given = ["--config", "digits", "--model.num_classes", "10", "--model.num_classes", "null"]
+    assert parse_fit(given)["model"]["init_args"]["num_classes"] is None

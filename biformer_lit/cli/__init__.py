@@ -85,11 +85,11 @@ def _sweep(args: list[str]) -> None:
 def _train(given: list[str] | dict[str, Any]) -> "LightningCLI":
     import torch  # noqa: PLC0415
 
-    from biformer_lit.cli.reading import with_recipes  # noqa: PLC0415
+    from biformer_lit.cli.reading import spelled_out  # noqa: PLC0415
     from biformer_lit.cli.training import SETTINGS, BiFormerCLI  # noqa: PLC0415
 
     if isinstance(given, list):
-        given = with_recipes(given)
+        given = spelled_out(given)
     torch.set_float32_matmul_precision("high")
     # recipe names were put in for it, so the list differs from sys.argv on purpose
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended to run from within Python")

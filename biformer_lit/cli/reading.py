@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import re
 from typing import Any, NoReturn
 
 import yaml
@@ -12,6 +13,8 @@ from biformer_lit.errors import ConfigError
 from biformer_lit.messages import one_line
 from biformer_lit.profiling import estimate_seconds
 from biformer_lit.recipes import check_config, find_config
+
+_GROUPED = re.compile(r"(?P<group>--(model|data)\.(init_args\.)?(?!init_args\.)\w+)\.(?P<field>\w+)")
 
 
 class Refusal(SystemExit):
@@ -56,7 +59,7 @@ def complete_config(args: list[str]) -> dict[str, Any]:
     """
     parser = _config_reader().parser
     try:
-        config = parser.parse_args(with_recipes(["fit", *args]))
+        config = parser.parse_args(spelled_out(["fit", *args]))
     except Refusal as refusal:
         raise ConfigError(str(refusal)) from None
     complete: dict[str, Any] = yaml.safe_load(parser.dump(config, skip_unset=False))["fit"]
@@ -89,14 +92,27 @@ def _config_file(name: str) -> str:
     return path
 
 
-def with_recipes(args: list[str]) -> list[str]:
-    """Recipe names after ``--config`` replaced by their paths."""
+def spelled_out(args: list[str]) -> list[str]:
+    """A command line as the parser takes it.
+
+    Recipe names after ``--config`` become paths. ``--model.optim.warmup_steps null``, which jsonargparse (4.53) takes for
+    the text None where a setting is in a group, becomes ``--model.optim={"warmup_steps": null}``, which it merges.
+    """
     result: list[str] = []
-    for i, arg in enumerate(args):
-        if i and args[i - 1] in ("--config", "-c"):
+    for arg in args:
+        before = result[-1] if result else ""
+        if before in ("--config", "-c"):
             result.append(_config_file(arg))
         elif arg.startswith("--config="):
             result.append(f"--config={_config_file(arg.partition('=')[2])}")
+        elif arg == "null" and (parts := _GROUPED.fullmatch(before)):
+            result[-1] = _null(parts)
+        elif arg.endswith("=null") and (parts := _GROUPED.fullmatch(arg.removesuffix("=null"))):
+            result.append(_null(parts))
         else:
             result.append(arg)
     return result
+
+
+def _null(parts: re.Match[str]) -> str:
+    return f'{parts["group"]}={{"{parts["field"]}": null}}'

@@ -13,6 +13,7 @@ from biformer_lit import Backbone
 from biformer_lit.errors import CheckpointError, ConfigError
 from biformer_lit.heads import DetectorSettings, SegmenterSettings, build_detector, build_segmenter, load_dense_weights
 from biformer_lit.profiling.dense import measure_detector
+from biformer_lit.tasks import Optimization
 
 HEADS = ["retinanet", "faster_rcnn", "mask_rcnn"]
 SIZES = [(96, 100), (96, 128)]
@@ -297,3 +298,36 @@ def test_timm_s_contract():
     assert id(net.head.roi_heads.mask_predictor.mask_fcn_logits.weight) in last
     assert id(net.head.roi_heads.box_head.fc6.weight) not in last
     net.set_grad_checkpointing()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"attention": "window", "window": 4},
+        {"attention": "stripes", "stripe_width": 2, "head_dim": 8},
+        {"attention": "dilated", "dilation": 2},
+        {"attention": "deformable", "deform_stride": 2, "full_heads": None},
+        {"attention": "full"},
+        {"regions": "auto"},
+        {"routing": "random"},
+        {"padding": "released"},
+        {"lce": 0},
+    ],
+)
+def test_factors_and_rival_patterns_on_maps_of_any_size(options):
+    backbone = Backbone(**{**vars(SMALL), **options})
+    net = small(backbone=backbone).train()
+    losses = net(torch.randn(1, 3, 75, 90), [(75, 90)], [{**targets()[0], "boxes": targets()[0]["boxes"] / 2}])
+    sum(losses.values()).backward()
+    assert all(torch.isfinite(p.grad).all() for p in net.parameters())
+
+
+def test_layer_wise_decay_slows_the_backbone_and_not_the_heads():
+    net = small("mask_rcnn")
+    optimizer = Optimization(lr=1.0, lr_batch=0, layer_decay=0.5).build(net, 1.0)
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    named = {name: rates[id(p)] for name, p in net.named_parameters()}
+    assert {rate for name, rate in named.items() if not name.startswith("backbone.")} == {1.0}
+    blocks = [named[f"backbone.stages.{i}.blocks.0.mlp.fc1.weight"] for i in range(4)]
+    assert blocks == sorted(blocks)
+    assert named["backbone.stem.conv1.weight"] < blocks[0] < 0.2

@@ -4,9 +4,10 @@ import datasets
 import numpy as np
 import pytest
 import torch
+from dry_run import dry_run
 from PIL import Image
 
-from biformer_lit.cli import main, parse_fit
+from biformer_lit.cli import parse_fit
 from biformer_lit.profiling import measure_config
 from biformer_lit.recipes import recipes
 
@@ -37,13 +38,6 @@ def photographs(tmp_path_factory):
         table = datasets.Dataset.from_dict({"image": images, "objects": objects})
         table.cast_column("image", datasets.Image()).to_parquet(str(folder / f"{split}.parquet"))
     return folder
-
-
-def dry_run(name, *more):
-    arguments = ["--data.batch_size", "2", "--data.num_workers", "0", "--trainer.fast_dev_run", "true"]
-    arguments += ["--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.precision", "32-true"]
-    arguments += ["--trainer.logger", "false", "--trainer.enable_progress_bar", "false"]
-    return main(["fit", "--config", name, *arguments, *more])
 
 
 def test_all_detection_recipes_are_here():
