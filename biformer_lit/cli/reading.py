@@ -95,8 +95,8 @@ def _config_file(name: str) -> str:
 def spelled_out(args: list[str]) -> list[str]:
     """A command line as the parser takes it.
 
-    Recipe names after ``--config`` become paths. ``--model.optim.warmup_steps null``, which jsonargparse (4.53) takes for
-    the text None where a setting is in a group, becomes ``--model.optim={"warmup_steps": null}``, which it merges.
+    Recipe names after ``--config`` become paths. ``--model.optim.warmup_steps null``, which jsonargparse (4.53) takes
+    for the text None where a setting is in a group, becomes ``--model.optim={"warmup_steps": null}``, which it merges.
     """
     result: list[str] = []
     for arg in args:
