@@ -5,7 +5,6 @@ from itertools import pairwise
 from typing import Any, ClassVar, TypeAlias
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool, LastLevelP6P7
@@ -84,9 +83,6 @@ class Detector(DenseNetwork):
             ``scores`` (n,), best first, and with mask_rcnn ``masks`` (n, 1, 28, 28), the probabilities in the boxes.
         """
         padded = self.pad(images)
-        if targets is not None and "masks" in targets[0]:
-            # torchvision cuts the masks out of maps as large as the image
-            targets = [{**target, "masks": _pad_to(target["masks"], padded)} for target in targets]
         levels = (self._compiled or self.levels)(padded)
         found: dict[str, Tensor] | list[Objects] = self.head(levels, ImageList(padded, sizes), targets)
         return found
@@ -112,11 +108,6 @@ class Detector(DenseNetwork):
     def get_classifier(self) -> nn.Module:
         """The last layers of the head."""
         return self.head.get_classifier()
-
-
-def _pad_to(masks: Tensor, images: Tensor) -> Tensor:
-    height, width = images.shape[-2:]
-    return F.pad(masks, (0, width - masks.shape[-1], 0, height - masks.shape[-2]))
 
 
 def build_detector(
