@@ -7,13 +7,14 @@ from torch import Tensor, nn
 
 from biformer_lit.backbone import Backbone
 from biformer_lit.errors import ConfigError
-from biformer_lit.heads import DetectionHead, Detector, DetectorSettings, build_detector, load_dense_weights
-from biformer_lit.tasks.base import BiFormerTask, Compilation
-from biformer_lit.tasks.objects import Objects, ObjectScores, find_objects
+from biformer_lit.heads import DetectionHead, Detector, DetectorSettings, build_detector
+from biformer_lit.tasks.base import Compilation
+from biformer_lit.tasks.dense import DenseTask
+from biformer_lit.tasks.objects import ObjectScores, find_objects
 from biformer_lit.tasks.optim import Optimization
 
 
-class DetectionTask(BiFormerTask):
+class DetectionTask(DenseTask):
     """Find objects: a class, a box and, with ``mask_rcnn``, a mask for each.
 
     Batches are ``{"image": (N, C, H, W), "size": (N, 2), "stored_size": (N, 2), "index": (N,), "objects": [...]}`` as
@@ -112,10 +113,6 @@ class DetectionTask(BiFormerTask):
         """The backbone with its added norms, pyramid and head."""
         return build_detector(self.backbone, num_classes, self.head_settings, self.timm_backbone)
 
-    def load_start(self, path: str) -> None:
-        """Start from the weights in a file."""
-        load_dense_weights(self.net, path, copy=self.weights_copy)
-
     def build_metrics(self, num_classes: int) -> None:
         """Scores of validation and of tests."""
         self.scores = nn.ModuleDict({name: ObjectScores(self.needs_masks) for name in ("val", "test")})
@@ -124,52 +121,34 @@ class DetectionTask(BiFormerTask):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Loss of one batch: the sum of the parts that the head names."""
+        self._require_masks(batch)
         sizes = [(height, width) for height, width in batch["size"].tolist()]
-        losses: Any = self.net(batch["image"], sizes, self._targets(batch))
+        losses: Any = self.net(batch["image"], sizes, batch["objects"])
         for name, value in losses.items():
             self.log(f"train/{name}", value, batch_size=len(sizes))
         loss: Tensor = torch.stack(list(losses.values())).sum()
         self.log("train/loss", loss, prog_bar=True, batch_size=len(sizes))
         return loss
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
-        """Score a batch; returns what :meth:`predict_step` does."""
-        return self._evaluate(batch, "val")
-
-    def test_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
-        """As in validation."""
-        return self._evaluate(batch, "test")
-
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
         """Row numbers (N,) and for each image what :func:`biformer_lit.tasks.objects.find_objects` returns."""
         found = find_objects(self.net, batch["image"], batch["size"], batch["stored_size"])
         return {"index": batch["index"], "objects": found}
 
-    def on_validation_epoch_end(self) -> None:
-        """Log the scores of the whole set."""
-        self._log_scores("val")
-
-    def on_test_epoch_end(self) -> None:
-        """Log the scores of the whole set."""
-        self._log_scores("test")
-
-    def _targets(self, batch: dict[str, Any]) -> list[Objects]:
-        objects: list[Objects] = batch["objects"]
-        if self.needs_masks and "masks" not in objects[0]:
-            raise ConfigError("data.init_args.masks=False, but head='mask_rcnn' learns masks; set it to true or null")
-        return objects
-
-    def _evaluate(self, batch: dict[str, Any], name: str) -> dict[str, Any]:
-        self._targets(batch)
+    def evaluate(self, batch: dict[str, Any], name: str) -> dict[str, Any]:
+        """Score a batch; returns what :meth:`predict_step` does."""
+        self._require_masks(batch)
         found = self.predict_step(batch, 0)
         scores: Any = self.scores[name]
         scores.update(batch, found["objects"])
         return found
 
-    def _log_scores(self, name: str) -> None:
+    def whole_set_scores(self, name: str, class_names: list[str]) -> dict[str, Tensor]:
+        """COCO's figures; see :meth:`biformer_lit.tasks.objects.ObjectScores.compute`."""
         scores: Any = self.scores[name]
-        names = self.class_names or [str(i) for i in range(self.num_classes or 0)]
-        for key, value in scores.compute(names).items():
-            figure = value.float() if self.device.type == "mps" else value  # which has no float64
-            # all processes have the same value, and their maximum keeps its precision: a mean would be float32
-            self.log(f"{name}/{key}", figure.to(self.device), prog_bar=key == "map", reduce_fx="max", sync_dist=True)
+        values: dict[str, Tensor] = scores.compute(class_names)
+        return values
+
+    def _require_masks(self, batch: dict[str, Any]) -> None:
+        if self.needs_masks and "masks" not in batch["objects"][0]:
+            raise ConfigError("data.init_args.masks=False, but head='mask_rcnn' learns masks; set it to true or null")

@@ -8,15 +8,16 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 
 from biformer_lit.backbone import Backbone
 from biformer_lit.errors import ConfigError
-from biformer_lit.heads import Segmenter, SegmenterSettings, build_segmenter, load_dense_weights
+from biformer_lit.heads import Segmenter, SegmenterSettings, build_segmenter
 from biformer_lit.heads.layers import HeadNorm
-from biformer_lit.tasks.base import BiFormerTask, Compilation, as_group
+from biformer_lit.tasks.base import Compilation, as_group
+from biformer_lit.tasks.dense import DenseTask
 from biformer_lit.tasks.inference import Inference, logits_by_size
 from biformer_lit.tasks.optim import Optimization
 from biformer_lit.tasks.scores import pixel_loss, segmentation_scores
 
 
-class SegmentationTask(BiFormerTask):
+class SegmentationTask(DenseTask):
     """Give each pixel a class.
 
     Batches are ``{"image": (N, C, H, W), "mask": (N, H, W), "size": (N, 2), "index": (N,)}``; ``size`` is each
@@ -120,10 +121,6 @@ class SegmentationTask(BiFormerTask):
             )
         return build_segmenter(self.backbone, num_classes, self.head_settings, self.timm_backbone)
 
-    def load_start(self, path: str) -> None:
-        """Start from the weights in a file."""
-        load_dense_weights(self.net, path, copy=self.weights_copy)
-
     def build_metrics(self, num_classes: int) -> None:
         """One confusion matrix for validation and one for tests; what does not count is known now."""
         data = getattr(self._trainer, "datamodule", None) if self._trainer is not None else None
@@ -163,28 +160,12 @@ class SegmentationTask(BiFormerTask):
         self.log("train/loss", loss, prog_bar=True, batch_size=len(logits))
         return loss
 
-    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
-        """Count a batch; returns label maps for callbacks, see :meth:`_evaluate`."""
-        return self._evaluate(batch, "val")
-
-    def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
-        """As in validation."""
-        return self._evaluate(batch, "test")
-
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Any]:
         """Row numbers (N,) and for each image its classes (rows, columns), int64, without padding."""
         found = logits_by_size(self.inference, self.net, batch["image"], batch["size"])
         return {"index": batch["index"], "labels": [logits.argmax(0) for logits in found]}
 
-    def on_validation_epoch_end(self) -> None:
-        """Log the scores of the whole set."""
-        self._log_scores("val")
-
-    def on_test_epoch_end(self) -> None:
-        """Log the scores of the whole set."""
-        self._log_scores("test")
-
-    def _evaluate(self, batch: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    def evaluate(self, batch: dict[str, Tensor], name: str) -> dict[str, Tensor]:
         """Count a batch.
 
         Returns:
@@ -202,19 +183,14 @@ class SegmentationTask(BiFormerTask):
         metric.update(prediction, label)
         return {"prediction": prediction, "label": label}
 
-    def _log_scores(self, name: str) -> None:
+    def whole_set_scores(self, name: str, class_names: list[str]) -> dict[str, Tensor]:
+        """See :func:`biformer_lit.tasks.scores.segmentation_scores`; ``iou/NAME`` of the classes that occur."""
         metric: Any = self.confusion[name]
         scores = segmentation_scores(metric.compute().cpu())  # summed over all processes
         metric.reset()
-        values = {f"{name}/{figure}": getattr(scores, figure) for figure in ("miou", "mean_acc", "pixel_acc")}
-        names = self.class_names or [str(i) for i in range(len(scores.iou))]
+        values = {figure: getattr(scores, figure) for figure in ("miou", "mean_acc", "pixel_acc")}
         occurs = ~scores.iou.isnan()
-        values |= {f"{name}/iou/{names[i]}": scores.iou[i] for i in range(len(names)) if occurs[i]}
-        if self.device.type == "mps":  # which has no float64
-            values = {key: value.float() for key, value in values.items()}
-        for key, value in values.items():
-            # all processes have the same value, and their maximum keeps its precision: a mean would be float32
-            self.log(key, value.to(self.device), prog_bar=key == self.monitor, reduce_fx="max", sync_dist=True)
+        return values | {f"iou/{class_names[i]}": scores.iou[i] for i in range(len(class_names)) if occurs[i]}
 
     # -- checkpoints -------------------------------------------------------------------------------------
 

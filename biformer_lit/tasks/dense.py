@@ -1,0 +1,51 @@
+"""What the tasks with a network of a backbone and heads have in common: start, evaluation, scores of whole sets."""
+
+from abc import abstractmethod
+from typing import Any
+
+from torch import Tensor
+
+from biformer_lit.heads import DenseNetwork, load_dense_weights
+from biformer_lit.tasks.base import BiFormerTask
+
+
+class DenseTask(BiFormerTask):
+    """Base of tasks whose figures are those of a whole set, computed after its last batch."""
+
+    net: DenseNetwork
+
+    @abstractmethod
+    def evaluate(self, batch: dict[str, Any], name: str) -> dict[str, Any]:
+        """Count a batch of ``val`` or ``test``; returns what was predicted, for callbacks."""
+
+    @abstractmethod
+    def whole_set_scores(self, name: str, class_names: list[str]) -> dict[str, Tensor]:
+        """Scores of ``val`` or ``test`` over all processes, the same in each, by name; then begin anew."""
+
+    def load_start(self, path: str) -> None:
+        """Start from the weights in a file."""
+        load_dense_weights(self.net, path, copy=self.weights_copy)
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
+        """See :meth:`evaluate`."""
+        return self.evaluate(batch, "val")
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
+        """See :meth:`evaluate`."""
+        return self.evaluate(batch, "test")
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the scores of the whole set."""
+        self._log_scores("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the scores of the whole set."""
+        self._log_scores("test")
+
+    def _log_scores(self, name: str) -> None:
+        names = self.class_names or [str(i) for i in range(self.num_classes or 0)]
+        for key, value in self.whole_set_scores(name, names).items():
+            figure = value.float() if self.device.type == "mps" else value  # which has no float64
+            # all processes have the same value, and their maximum keeps its precision: a mean would be float32
+            shown = f"{name}/{key}" == self.monitor
+            self.log(f"{name}/{key}", figure.to(self.device), prog_bar=shown, reduce_fx="max", sync_dist=True)
