@@ -14,6 +14,7 @@ from biformer_lit.errors import BiFormerLitError, CheckpointError, ConfigError, 
 if TYPE_CHECKING:
     from biformer_lit.attention import BiLevelRoutingAttention, RoutingRecord, record_routing
     from biformer_lit.backbone import Backbone, BiFormer, LoadReport, convert_checkpoint, fold_norms, load_weights
+    from biformer_lit.plugins import AtomicCheckpointIO
     from biformer_lit.tasks import ClassificationTask, DetectionTask, SegmentationTask, load_task
 
 try:
@@ -22,6 +23,7 @@ except PackageNotFoundError:  # run from a checkout that was never installed
     __version__ = "0+unknown"
 
 __all__ = [
+    "AtomicCheckpointIO",
     "Backbone",
     "BiFormer",
     "BiFormerLitError",
@@ -43,6 +45,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AtomicCheckpointIO": "plugins",
     **dict.fromkeys(("BiLevelRoutingAttention", "RoutingRecord", "record_routing"), "attention"),
     **dict.fromkeys(
         ("Backbone", "BiFormer", "LoadReport", "convert_checkpoint", "fold_norms", "load_weights"), "backbone"

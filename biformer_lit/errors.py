@@ -4,7 +4,15 @@ Every message is one line that names the field, what was wrong with it and what 
 prints the message alone and exits with status 2; in Python these are ordinary ``ValueError`` s.
 """
 
+import errno
+import re
 from collections.abc import Iterator
+
+DISK_FULL = re.compile("no space left on device|disk quota exceeded", re.IGNORECASE)
+"""How it reads that a disk is full, whoever says so."""
+# how gloo and NCCL say that another process does not answer; by name, for torch need not have been imported
+_CONNECTION_ERRORS = ("DistBackendError", "DistNetworkError", "DistStoreError")
+_CONNECTION_TEXT = re.compile(r"gloo[/:\]]|\bNCCL\b", re.IGNORECASE)
 
 
 class BiFormerLitError(ValueError):
@@ -23,9 +31,35 @@ class CheckpointError(BiFormerLitError):
     """A weights file that cannot be read, or does not belong to the model."""
 
 
+class DivergenceError(BiFormerLitError):
+    """A loss, a gradient or the objective that is no longer a number."""
+
+
+class DiskFullError(BiFormerLitError):
+    """No room for what is to be written."""
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error says that there is no room, be it on the disk, in a quota or under a limit of file sizes."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return isinstance(error, DiskFullError) or bool(DISK_FULL.search(str(error)))
+
+
 def causes(error: BaseException) -> Iterator[BaseException]:
     """An error, what it was raised from or while handling, and so on."""
     cause: BaseException | None = error
-    while cause is not None:
+    seen: set[int] = set()
+    while cause is not None and id(cause) not in seen:  # an error that was raised again and again comes from itself
+        seen.add(id(cause))
         yield cause
         cause = cause.__cause__ or cause.__context__
+
+
+def lost_contact(error: BaseException) -> bool:
+    """Whether an error only says that another process of the run has ended or does not answer."""
+    return any(
+        type(cause).__name__ in _CONNECTION_ERRORS
+        or (isinstance(cause, RuntimeError) and _CONNECTION_TEXT.search(str(cause)) is not None)
+        for cause in causes(error)
+    )

@@ -1,9 +1,11 @@
-"""A process that is not to outlive the one that started it."""
+"""Processes that end together with the one that started them, and on its word alone."""
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import sys
+import threading
 
 VARIABLE = "BIFORMER_LIT_DIES_WITH"  # environment variable: process id of the parent to die with
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -28,3 +30,25 @@ def die_with_parent() -> None:
     if str(os.getppid()) != parent:  # asked after the watch began, so that no moment goes unwatched
         raise SystemExit(f"error: process {parent} ({VARIABLE}), which this one was to end with, has ended")
     os.environ[VARIABLE] = str(os.getpid())
+
+
+def leave_signals_to_parent(worker: int) -> None:  # noqa: ARG001 (the contract of worker_init_fn)
+    """In a data worker: end by SIGTERM only if it comes from the process that the worker works for.
+
+    Schedulers signal all processes of a run, and a worker that ends at once would break the run off before it has
+    saved where it is. The signal to requeue is the parent's affair, too.
+
+    Args:
+        worker: Its number, of no meaning here.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None or not hasattr(signal, "sigwaitinfo"):  # not on macOS
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1})
+    threading.Thread(target=_end_by_parent, args=(parent.pid,), daemon=True).start()
+
+
+def _end_by_parent(parent: int | None) -> None:
+    while signal.sigwaitinfo({signal.SIGTERM, signal.SIGUSR1}).si_pid != parent:
+        pass
+    os._exit(0)

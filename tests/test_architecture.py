@@ -6,11 +6,25 @@ import pytest
 
 # each package may import those before it, and the leaves everybody shares
 ORDER = ["ops", "attention", "backbone", "heads", "tasks"]
-LEAVES = {"devices", "errors", "seeding", "messages", "recipes", "parent", "files", "dotted", "history", "coco"}
+LEAVES = {
+    "devices",
+    "errors",
+    "seeding",
+    "messages",
+    "recipes",
+    "parent",
+    "files",
+    "dotted",
+    "history",
+    "coco",
+    "checkpoints",
+    "yaml_text",
+    "plugins",
+}
 BESIDE = {
     "data": LEAVES,
     "profiling": LEAVES | {"attention", "backbone", "heads"},
-    "benchmark": LEAVES | {"ops", "attention", "backbone"},
+    "benchmark": LEAVES | {"ops", "attention", "backbone", "data"},
     # its command loads a task and reads a photo as the data modules do
     "routing": LEAVES | {"ops", "attention", "backbone", "heads", "tasks", "data"},
     "callbacks": LEAVES | {"routing"},

@@ -47,7 +47,7 @@ def test_fit_writes_everything_to_tensorboard(trained):
     config = log.Tensors("config/text_summary")[0].tensor_proto.string_val[0].decode()
     assert "dims:" in config
     assert "digits" in config
-    assert {p.name for p in (trained / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert {p.name for p in (trained / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt", "last.ckpt.previous"}
     assert all(0 <= point.value <= 1 for point in log.Scalars("val/acc1"))
 
 

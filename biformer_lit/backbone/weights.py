@@ -14,7 +14,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from biformer_lit.checkpoints import damage, whole_instead
 from biformer_lit.errors import CheckpointError
+from biformer_lit.files import durable
 
 logger = logging.getLogger(__name__)
 
@@ -158,11 +160,16 @@ def load_weights(
     return report
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
+def read_checkpoint(path: str | Path, *, resume: bool = False) -> dict[str, Any]:
     """The contents of a checkpoint file, tensors on the CPU; code in it is never run.
 
+    Args:
+        path: The file. The checksums of one that ``torch.save`` wrote are looked at first.
+        resume: Whether training is to go on from it, and so from the one that is named if it is damaged.
+
     Raises:
-        CheckpointError: If the file does not exist, is damaged, or holds more than plain data.
+        CheckpointError: If the file does not exist, is damaged, or holds more than plain data. Where a run's
+            checkpoint is damaged and another in its folder is not, that one is named.
     """
     path = Path(path)
     if not path.is_file():
@@ -170,9 +177,12 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
+        _check_bytes(path, resume)
         with warnings.catch_warnings():  # about pickle protocols: a file of another kind is an error below
             warnings.simplefilter("ignore", UserWarning)
             contents = torch.load(path, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
     except SafetensorError as error:
         raise CheckpointError(f"{path}: not a readable safetensors file ({error}); fetch or save it again") from None
     except pickle.UnpicklingError as error:
@@ -182,13 +192,22 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             f"{path}: holds something else than tensors and plain data, or is damaged ({reason}); "
             "save a plain state dict, and load only files you trust"
         ) from None
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+    except Exception as error:  # noqa: BLE001  # damaged bytes without checksums may lead torch anywhere
         reason = str(error).splitlines()[0].partition(". ")[0] if str(error) else type(error).__name__
         reason = type(error).__name__ if isinstance(error, KeyError) else reason[:120]  # a KeyError says nothing
-        raise CheckpointError(f"{path}: damaged or not a PyTorch file ({reason}); fetch or save it again") from None
+        raise CheckpointError(_damaged(path, f"or not a PyTorch file ({reason})", resume)) from None
     if not isinstance(contents, dict):
         raise CheckpointError(f"{path}: holds a {type(contents).__name__} instead of a dict of tensors")
     return contents
+
+
+def _check_bytes(path: Path, resume: bool) -> None:
+    if reason := damage(path):
+        raise CheckpointError(_damaged(path, f"({reason})", resume))
+
+
+def _damaged(path: Path, reason: str, resume: bool) -> str:
+    return f"{path}: damaged {reason}; {whole_instead(path, resume=resume) or 'fetch or save it again'}"
 
 
 def convert_checkpoint(
@@ -216,8 +235,9 @@ def convert_checkpoint(
         raise CheckpointError(f"{destination}: the folder {destination.parent} does not exist; make it first")
     state_dict, description = pick_weights(read_checkpoint(source), copy, f"{source}: ")
     try:
-        save_file({key: tensor.contiguous() for key, tensor in state_dict.items()}, destination)
-    except SafetensorError as error:
+        with durable(destination) as file:
+            save_file({key: tensor.contiguous() for key, tensor in state_dict.items()}, file.name)
+    except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{destination}: cannot be written ({error}); choose another place") from None
     return description
 

@@ -14,16 +14,11 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from biformer_lit.callbacks.provenance import device_name, git_commit, versions
 from biformer_lit.devices import peak_memory
-from biformer_lit.errors import BiFormerLitError, ConfigError, causes
+from biformer_lit.errors import BiFormerLitError, ConfigError, DiskFullError, DivergenceError, causes, is_disk_full
 from biformer_lit.history import append_line, read_lines, standing_epochs, summarize, wall_seconds, write_json
 from biformer_lit.seeding import base_seed
 
 _OUT_OF_MEMORY = re.compile("not enough memory|out of memory", re.IGNORECASE)
-_DISK_FULL = re.compile("no space left on device|disk quota exceeded", re.IGNORECASE)
-
-
-class DivergenceError(BiFormerLitError):
-    """A loss or the objective that is no longer a number."""
 
 
 class TrialReport(Callback):
@@ -108,7 +103,7 @@ class TrialReport(Callback):
         """Write the epoch's line. Validation is over, and checkpoints are saved only after this.
 
         Raises:
-            DivergenceError: If a loss or the objective is not finite.
+            DivergenceError: If a validation loss or the objective is not finite.
             ConfigError: If the objective is not logged.
         """
         if not _is_training(trainer):
@@ -135,7 +130,8 @@ class TrialReport(Callback):
     def _problem(self, trainer: Trainer, metrics: dict[str, float], epoch: int) -> BiFormerLitError | None:
         """What is wrong with an epoch's metrics."""
         for name, value in metrics.items():
-            if (name == self.metric or name.endswith("/loss")) and not math.isfinite(value):
+            judged = name.endswith("/loss") and not name.startswith("train/")  # the task judges its own steps
+            if (name == self.metric or judged) and not math.isfinite(value):
                 return DivergenceError(
                     f"{name}={value} in epoch {epoch}: training has diverged; lower model.init_args.optim.lr or "
                     "lengthen its warmup_epochs"
@@ -213,12 +209,12 @@ def failure_kind(exception: BaseException) -> Literal["nan", "oom", "disk", "err
         code = cause.errno if isinstance(cause, OSError) else None
         if isinstance(cause, DivergenceError):
             return "nan"
+        if isinstance(cause, DiskFullError) or (not isinstance(cause, BiFormerLitError) and is_disk_full(cause)):
+            return "disk"
         if isinstance(cause, BiFormerLitError):  # says itself what is to be done, whatever words it uses
             return "error"
         if isinstance(cause, torch.OutOfMemoryError | MemoryError) or code == errno.ENOMEM:
             return "oom"
-        if code in (errno.ENOSPC, errno.EDQUOT) or _DISK_FULL.search(str(cause)):
-            return "disk"
         if _OUT_OF_MEMORY.search(str(cause)):
             return "oom"
     return "error"

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from biformer_lit.errors import DISK_FULL
+
 LOG = "trial.log"
 Reason: TypeAlias = Literal["nan", "oom", "disk", "timeout", "killed", "config", "crash"]
 _HEADER = b"=== started "
@@ -15,7 +17,7 @@ _LINES = 20
 _MOST = 65536  # bytes of a log that are looked at
 _LONGEST = 300  # characters of a message
 _OUT_OF_MEMORY = re.compile("not enough memory|out of memory|MemoryError|cannot allocate memory", re.IGNORECASE)
-_DISK_FULL = re.compile("no space left on device|disk quota exceeded", re.IGNORECASE)
+_STOPPED = 128 + signal.SIGTERM  # exit status of a run that was told to stop and has saved where it was
 _GUESSES = {
     signal.SIGKILL: "the system may have been out of memory",
     signal.SIGBUS: "shared memory may have been used up; fewer data workers need less",
@@ -85,17 +87,20 @@ def _reason(told: dict[str, Any], returncode: int, timed_out: bool, tail: str) -
         return kind, message
     if returncode == 2:
         said = [line.removeprefix("error: ") for line in tail.split("\n") if line.startswith("error: ")]
-        return "config", said[-1] if said else message or "refused its configuration (exit status 2)"
+        text = said[-1] if said else message or "refused its configuration (exit status 2)"
+        return "disk" if DISK_FULL.search(text) else "config", text
     if kind == "error":
         return "crash", message
-    if returncode <= 0:
+    if returncode <= 0 or returncode == _STOPPED:
         return "killed", _signal_message(-returncode)
     text = tail.rpartition("\n")[2] or f"exit status {returncode}, nothing printed"
-    reason: Reason = "oom" if _OUT_OF_MEMORY.search(text) else "disk" if _DISK_FULL.search(text) else "crash"
+    reason: Reason = "oom" if _OUT_OF_MEMORY.search(text) else "disk" if DISK_FULL.search(text) else "crash"
     return reason, text
 
 
 def _signal_message(number: int) -> str:
+    if number == -_STOPPED:
+        return "stopped by SIGTERM; goes on from where it was"
     if number == 0:
         return "ended in good order but without a result, as after SIGTERM"
     try:

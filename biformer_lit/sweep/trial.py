@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
+from biformer_lit.checkpoints import damage, previous_of
 from biformer_lit.parent import VARIABLE
 from biformer_lit.sweep.failure import LOG, Failure, header, why_failed
 
@@ -41,7 +42,8 @@ def lock_folder(folder: Path) -> IO[bytes] | None:
 def next_command(folder: Path, config: Path) -> list[str]:
     """The command line that starts a trial, or goes on with it where its last checkpoint left off.
 
-    A checkpoint that was cut off while it was written is renamed ``last.ckpt.broken``, and the trial begins anew.
+    A checkpoint that is damaged is renamed ``last.ckpt.broken``. The trial then goes on from the one before it, which
+    takes its name, and begins anew if that one is damaged, too.
 
     Args:
         folder: The trial's.
@@ -51,13 +53,23 @@ def next_command(folder: Path, config: Path) -> list[str]:
     last = folder / "checkpoints" / "last.ckpt"
     if not last.exists():
         return command
-    if last.is_dir() or zipfile.is_zipfile(last):  # a folder: weights that are sharded; a zip file ends with its list
-        return [*command, "--ckpt_path", str(last)]
-    broken = last.with_name("last.ckpt.broken")
-    last.replace(broken)
+    resumed = [*command, "--ckpt_path", str(last)]
+    if _is_whole(last):
+        return resumed
+    last.replace(last.with_name("last.ckpt.broken"))
+    previous = previous_of(last)
+    goes_on = previous.is_file() and _is_whole(previous)
+    if goes_on:
+        previous.replace(last)
     with (folder / LOG).open("ab") as log:
-        log.write(f"{last} is incomplete; it is now {broken.name}, and training begins anew\n".encode())
-    return command
+        then = "goes on from the one before it" if goes_on else "begins anew"
+        log.write(f"{last} is incomplete or damaged; it is now last.ckpt.broken, and training {then}\n".encode())
+    return resumed if goes_on else command
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether it can be resumed from; a folder, of weights that are sharded, is not looked at."""
+    return checkpoint.is_dir() or (zipfile.is_zipfile(checkpoint) and damage(checkpoint) is None)
 
 
 def start(command: Sequence[str], folder: Path, *, env: Mapping[str, str], lock: IO[Any]) -> "TrialProcess":

@@ -218,7 +218,7 @@ def test_next_command(tmp_path):
     last.write_bytes(last.read_bytes()[:-100])
     assert next_command(tmp_path, config) == first
     assert [path.name for path in last.parent.iterdir()] == ["last.ckpt.broken"]
-    assert "last.ckpt is incomplete; it is now last.ckpt.broken" in (tmp_path / "trial.log").read_text()
+    assert "last.ckpt is incomplete or damaged; it is now last.ckpt.broken" in (tmp_path / "trial.log").read_text()
     last.mkdir()  # weights that are sharded
     assert next_command(tmp_path, config) == [*first, "--ckpt_path", str(last)]
 
@@ -243,6 +243,7 @@ def test_next_command(tmp_path):
         (None, "", 2, "config", "refused its configuration (exit status 2)"),
         (None, "", -9, "killed", "killed by signal 9 (SIGKILL); the system may have been out of memory"),
         (None, "", -11, "killed", "killed by signal 11 (SIGSEGV)"),
+        (None, "stopped by SIGTERM after step 3", 143, "killed", "stopped by SIGTERM; goes on from where it was"),
         (None, "", -99, "killed", "killed by signal 99"),
         (None, "", 0, "killed", "ended in good order but without a result, as after SIGTERM"),
     ],
@@ -337,7 +338,7 @@ def test_a_real_trial_stopped_and_gone_on_with(root, tmp_path, monkeypatch):
         wait_for(lambda: process.poll() is not None or (folder / "checkpoints/last.ckpt").exists())
     finally:
         assert process.kill(grace=300) == []
-    assert process.returncode == 0, log_tail(folder)
+    assert process.returncode == 143, log_tail(folder)
     failure = why_failed(folder, process.returncode, timed_out=False)
     assert failure.reason == "killed"
     assert not (folder / "failure.json").exists()
