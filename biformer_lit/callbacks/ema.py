@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -21,17 +22,17 @@ def warmup_decay(decay: float, updates: int) -> float:
     return min(decay, (1 + updates) / (10 + updates))
 
 
+@torch.no_grad()
+def _update(average: list[Tensor], current: list[Tensor], updates: Tensor | int, *, decay: float) -> None:
+    if average[0].is_floating_point():
+        torch._foreach_lerp_(average, current, 1 - warmup_decay(decay, int(updates)))
+    else:  # BatchNorm's batch counter
+        torch._foreach_copy_(average, current)
+
+
 def warmup_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
-    """The update of the average, in place and for all tensors at once."""
-
-    @torch.no_grad()
-    def update(average: list[Tensor], current: list[Tensor], updates: Tensor | int) -> None:
-        if average[0].is_floating_point():
-            torch._foreach_lerp_(average, current, 1 - warmup_decay(decay, int(updates)))
-        else:  # BatchNorm's batch counter
-            torch._foreach_copy_(average, current)
-
-    return update
+    """The update of the average, in place and for all tensors at once; it can be pickled, for ``ddp_spawn``."""
+    return partial(_update, decay=decay)
 
 
 class EMA(WeightAveraging):

@@ -9,12 +9,14 @@ from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import nn
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from biformer_lit.backbone import Backbone, load_weights
 from biformer_lit.backbone.weights import check_fits
 from biformer_lit.errors import CheckpointError, ConfigError
 from biformer_lit.seeding import base_seed, derive_seed, local_seed, seed_all
+from biformer_lit.tasks.finite import FiniteSteps
 from biformer_lit.tasks.optim import Optimization
 
 logger = logging.getLogger(__name__)
@@ -99,6 +101,7 @@ class BiFormerTask(LightningModule, ABC):
         self.optim = as_group(Optimization, optim)
         self.compile_options = _compile_options(compile)
         self.grad_checkpointing = grad_checkpointing
+        self.finite_steps = FiniteSteps(self.optim.on_bad_loss)
         self.class_names: list[str] = []
 
     @abstractmethod
@@ -193,6 +196,24 @@ class BiFormerTask(LightningModule, ABC):
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed DropPath, dropout and mixing by where we are: resumed runs and ranks draw what they should."""
         seed_all(derive_seed(base_seed(), "batch", self.current_epoch, batch_idx, self.global_rank))
+        self.finite_steps.begin_batch(self.net, batch)
+
+    def on_before_backward(self, loss: Tensor) -> None:
+        """Note the loss."""
+        self.finite_steps.add_loss(loss)
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Refuse or leave out a step that would spoil the weights.
+
+        Raises:
+            DivergenceError: If the loss or the gradient is not finite, see ``optim.on_bad_loss``.
+        """
+        self.finite_steps.judge(self)
+
+    def on_train_epoch_end(self) -> None:
+        """Log how many steps were left out, if that may happen."""
+        if self.optim.on_bad_loss == "skip":
+            self.log("train/skipped_steps", float(self.finite_steps.skipped))
 
     def on_validation_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Seed what is random in evaluation too (``routing: random``), so that it can be repeated."""
@@ -255,8 +276,9 @@ class BiFormerTask(LightningModule, ABC):
     # -- checkpoints -------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the class names with the weights."""
+        """Keep the class names with the weights, and how many steps were left out."""
         checkpoint["class_names"] = self.class_names
+        checkpoint["skipped_steps"] = self.finite_steps.skipped
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore the class names, unless the data set has just given its own.
@@ -267,3 +289,4 @@ class BiFormerTask(LightningModule, ABC):
         if problem := check_fits(self, checkpoint["state_dict"]):
             raise CheckpointError(f"--ckpt_path: {problem}; give the checkpoint of this model")
         self.class_names = self.class_names or list(checkpoint.get("class_names", []))
+        self.finite_steps.skipped = int(checkpoint.get("skipped_steps", 0))

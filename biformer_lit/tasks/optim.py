@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from biformer_lit.errors import ConfigError
+from biformer_lit.tasks.finite import OnBadLoss
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,9 @@ class Optimization:
         milestones: With step, the shares of the run after which the rate is divided by ten.
         min_lr: Rate that cosine and linear end at.
         fused: Update all weights in one kernel; muon has none.
+        on_bad_loss: What a step does whose loss or gradient is not finite: error ends the run and names the step and
+            the rows; skip leaves the step out and counts it in train/skipped_steps; ignore does not look, which saves
+            a GPU one wait a step. All rows of such steps are in bad_steps.jsonl in the run's folder.
     """
 
     name: Literal["adamw", "sgd", "muon"] = "adamw"
@@ -55,6 +59,7 @@ class Optimization:
     milestones: tuple[float, ...] = (2 / 3, 11 / 12)
     min_lr: float = 1e-5
     fused: bool = True
+    on_bad_loss: OnBadLoss = "error"
 
     def __post_init__(self) -> None:
         """Refuse numbers out of range.
@@ -80,6 +85,8 @@ class Optimization:
                 raise ConfigError(f"optim.{field}={getattr(self, field)} must be {allowed}")
         if self.name not in ("adamw", "sgd", "muon"):
             raise ConfigError(f"optim.name={self.name!r} is unknown; use 'adamw', 'sgd' or 'muon'")
+        if self.on_bad_loss not in ("error", "skip", "ignore"):
+            raise ConfigError(f"optim.on_bad_loss={self.on_bad_loss!r} is unknown; use 'error', 'skip' or 'ignore'")
         if self.schedule not in ("cosine", "linear", "step"):
             raise ConfigError(f"optim.schedule={self.schedule!r} is unknown; use 'cosine', 'linear' or 'step'")
 

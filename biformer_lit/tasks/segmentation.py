@@ -4,12 +4,14 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
+from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from biformer_lit.backbone import Backbone
 from biformer_lit.errors import ConfigError
 from biformer_lit.heads import Segmenter, SegmenterSettings, build_segmenter
 from biformer_lit.heads.layers import HeadNorm
+from biformer_lit.plugins import is_synchronised
 from biformer_lit.tasks.base import Compilation, as_group
 from biformer_lit.tasks.dense import DenseTask
 from biformer_lit.tasks.inference import Inference, logits_by_size
@@ -125,6 +127,8 @@ class SegmentationTask(DenseTask):
         """One confusion matrix for validation and one for tests; what does not count is known now."""
         data = getattr(self._trainer, "datamodule", None) if self._trainer is not None else None
         self.ignore_index = int(getattr(data, "ignore_index", self.ignore_index))
+        # Lightning's own mean over processes (2.6) rounds the number of images in each down, and comes out too high
+        self.losses = nn.ModuleDict({name: MeanMetric(nan_strategy="disable") for name in ("val", "test")})
         # the loss refuses labels out of range; sorting all pixels to check them once more takes longer than counting
         self.confusion = nn.ModuleDict(
             {
@@ -141,7 +145,7 @@ class SegmentationTask(DenseTask):
         """
         size = getattr(getattr(self.trainer, "datamodule", None), "batch_size", 2)
         alone = size == 1 and self.head_settings.head == "upernet" and self.head_settings.norm == "batch"
-        if alone and not (self.trainer.world_size > 1 and _synchronised(self.net)):
+        if alone and not (self.trainer.world_size > 1 and is_synchronised(self.net)):
             raise ConfigError(
                 "data.init_args.batch_size=1 is too small for head_norm='batch' with head='upernet', whose pooling "
                 "leaves one pixel of each image; use head_norm='group', or at least 2"
@@ -178,7 +182,9 @@ class SegmentationTask(DenseTask):
             rows, columns = logits.shape[-2:]
             prediction[i, :rows, :columns] = logits.argmax(0)
             losses.append(pixel_loss(logits[None], label[i : i + 1, :rows, :columns], self.ignore_index))
-        self.log(f"{name}/loss", torch.stack(losses).mean(), batch_size=len(label), sync_dist=True)
+        mean_loss: Any = self.losses[name]
+        mean_loss.update(torch.stack(losses))
+        self.log(f"{name}/loss", mean_loss, batch_size=len(label))
         metric: Any = self.confusion[name]
         metric.update(prediction, label)
         return {"prediction": prediction, "label": label}
@@ -204,7 +210,3 @@ class SegmentationTask(DenseTask):
         super().on_load_checkpoint(checkpoint)
         if getattr(self._trainer, "datamodule", None) is None:
             self.ignore_index = int(checkpoint.get("ignore_index", self.ignore_index))
-
-
-def _synchronised(net: nn.Module) -> bool:
-    return any(isinstance(module, nn.SyncBatchNorm) for module in net.modules())

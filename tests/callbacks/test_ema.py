@@ -1,5 +1,7 @@
 """The average of the weights: its warm-up, and which copy is evaluated, saved and restored."""
 
+import pickle
+
 import pytest
 import torch
 
@@ -103,3 +105,10 @@ def test_a_short_run_is_not_held_back_by_its_first_weights(tiny, tmp_path):
     start = first.stages[0].blocks[0].mlp.fc1.weight
     average = fitted.model.net.stages[0].blocks[0].mlp.fc1.weight
     assert (average - trained).norm() < 0.7 * (start - trained).norm()
+
+
+def test_it_can_be_sent_to_processes_that_are_spawned():
+    sent = pickle.loads(pickle.dumps(EMA(0.9)))  # noqa: S301
+    average = [torch.zeros(1)]
+    sent._kwargs["multi_avg_fn"](average, [torch.ones(1)], 10_000)
+    assert average[0].item() == pytest.approx(0.1)

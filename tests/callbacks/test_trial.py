@@ -18,7 +18,7 @@ from biformer_lit.callbacks import DivergenceError, TrialReport, provenance
 from biformer_lit.callbacks import trial as trial_module
 from biformer_lit.callbacks.trial import failure_kind
 from biformer_lit.cli import main
-from biformer_lit.errors import ConfigError
+from biformer_lit.errors import ConfigError, DiskFullError
 
 SETTINGS = {"metric": "val/acc1", "mode": "max", "epoch": "best", "digest": "0a1b", "parameters": 12, "macs": 34}
 LAST = "runs/tiny/version_0/checkpoints/last.ckpt"
@@ -242,9 +242,17 @@ def test_half_a_line(tmp_path):
 # -- failure -------------------------------------------------------------------------------------------------
 
 
-def test_diverged(tiny, tmp_path):
-    with pytest.raises(DivergenceError, match=r"loss=\S+ in epoch 1: training has diverged"):
-        main([*tiny, *with_report(), "--model.optim.lr", "1e38"])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], r"step \d+ \(epoch 0\): the loss is \S+ for rows \d+, "),
+        (["--model.optim.on_bad_loss", "ignore"], r"loss=\S+ in epoch 1: training has diverged"),
+    ],
+    ids=["in-a-step", "in-validation"],
+)
+def test_diverged(tiny, tmp_path, options, message):
+    with pytest.raises(DivergenceError, match=message):
+        main([*tiny, *with_report(), "--model.optim.lr", "1e38", *options])
     failure = report(tmp_path, "failure.json")
     assert failure["kind"] == "nan"
     assert failure["message"].startswith("DivergenceError: ")
@@ -271,7 +279,7 @@ def test_an_objective_that_is_validated_too_rarely(tiny, tmp_path):
 def test_a_full_disk(tiny, tmp_path):
     (tmp_path / "trial").mkdir()
     (tmp_path / "trial/progress.jsonl").symlink_to("/dev/full")
-    with pytest.raises(OSError, match="No space left on device"):
+    with pytest.raises(DiskFullError, match=r"no space left on device: the run.s files cannot be written"):
         main([*tiny, *with_report()])
     assert report(tmp_path, "failure.json") == {
         "kind": "disk",
