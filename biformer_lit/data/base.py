@@ -13,9 +13,12 @@ from biformer_lit.data.checks import require
 from biformer_lit.data.columns import columns_of, find_image_column, keep_columns
 from biformer_lit.data.labels import Integers
 from biformer_lit.data.loaders import (
+    LAST,
     Collate,
     Loader,
+    StreamLoader,
     TrainLoader,
+    end_epoch,
     follow_epochs,
     loader_options,
     training_position,
@@ -54,7 +57,7 @@ class HFDataModule(LightningDataModule):
         eval_batch_size: Images per step and process in validation, test and prediction; by default
             ``batch_size``.
         num_workers: Processes that load data, for each training process; 0 loads in the training process.
-            By default one less than the CPUs of the process, at most 8.
+            By default one less than the CPUs that each training process may use, at most 8.
         image_column: Column with the images, if it cannot be guessed.
         on_bad_image: Whether an image that cannot be read ends the run or is skipped. In training the next
             row stands in for it, so that batches keep their size; in evaluation the batch is smaller.
@@ -246,11 +249,13 @@ class HFDataModule(LightningDataModule):
     def train_dataloader(self) -> TrainLoader:
         """Batches of shuffled, augmented rows, all of ``batch_size``; resumed runs go on where they stopped.
 
+        Each process gets equally many. An epoch of streams ends when the first process has no whole batch left.
+
         Raises:
             ConfigError: If there are fewer rows than one batch takes.
         """
         if self.streaming:
-            return self._stream_loader("train")
+            return self._stream_loader()
         source, (rank, world_size) = self._source("train"), self._process()
         sampler = TrainSampler(len(source.rows), rank, world_size, base_seed(), self.repeats)
         problem = (
@@ -268,6 +273,12 @@ class HFDataModule(LightningDataModule):
         follow_epochs(loader, self.trainer, start)
         return loader
 
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Notice the last batch of a stream; Lightning calls this with each batch that it has taken."""
+        if self.trainer is not None and isinstance(batch, dict) and batch.pop(LAST, False):
+            end_epoch(self.trainer, self.trainer.fit_loop.epoch_loop.batch_progress.current.ready + 1)
+        return batch
+
     def val_dataloader(self) -> Loader:
         """Batches of all validation rows, each exactly once over the processes."""
         return self._eval_loader("validation")
@@ -282,7 +293,7 @@ class HFDataModule(LightningDataModule):
 
     def _eval_loader(self, part: Part) -> Loader:
         if self.streaming:
-            return self._stream_loader(part)
+            return Loader(self._stream(part), **self._options(part))
         source = self._source(part)
         sampler = EvalSampler(len(source.rows), *self._process())
         return Loader(self._rows(source, part, None), sampler=sampler, **self._options(part))
@@ -291,7 +302,7 @@ class HFDataModule(LightningDataModule):
         read = self.reader(self._image_column, part)
         return RowDataset(source, self.skipped[source.split], read, seed, self.on_bad_image == "skip")
 
-    def _stream_loader(self, part: Part) -> TrainLoader:
+    def _stream(self, part: Part) -> RowStream:
         source, process = self._source(part), self._process()
         stream, seed, size = source.table, None, self.eval_batch_size
         if part == "train":
@@ -300,11 +311,14 @@ class HFDataModule(LightningDataModule):
         source = source._replace(table=split_dataset_by_node(stream, *process))
         read = self.reader(self._image_column, part)
         skip = self.on_bad_image == "skip"
-        dataset = RowStream(source, self.skipped[source.split], read, seed, skip, process, size)
-        loader = TrainLoader(dataset, drop_last=part == "train", **self._options(part))
-        if part == "train":
-            dataset.start(*training_position(self.trainer))
-            follow_epochs(loader, self.trainer, dataset.start)
+        return RowStream(source, self.skipped[source.split], read, seed, skip, process, size)
+
+    def _stream_loader(self) -> StreamLoader:
+        dataset = self._stream("train")
+        settings = {"world_size": self._process()[1], "shuffle_buffer": self.shuffle_buffer}
+        loader = StreamLoader(dataset, settings, drop_last=True, **self._options("train"))
+        dataset.start(*training_position(self.trainer))
+        follow_epochs(loader, self.trainer, dataset.start)
         return loader
 
     def _options(self, part: Part) -> dict[str, Any]:

@@ -1,19 +1,24 @@
 """Data loaders that account for bad images and can be resumed in the middle of an epoch."""
 
+import itertools
 import logging
-import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
+import joblib
 import torch
 from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader, default_collate
 
 from biformer_lit.data.boxes import Repairs
 from biformer_lit.errors import ConfigError, DataError
+from biformer_lit.parent import leave_signals_to_parent
 
 _log = logging.getLogger(__name__)
+Agree: TypeAlias = Callable[[bool], bool]
+LAST = "last"
 
 
 @dataclass(frozen=True)
@@ -27,12 +32,17 @@ class Collate:
     stack: Callable[[list[dict[str, Any]]], dict[str, Any]] = default_collate
 
     def __call__(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
-        """Collate; the batch has the extra entries ``skipped`` and ``repairs``, or is ``{"error": message}``."""
+        """Collate; the batch has the extra entries ``skipped`` and ``repairs``, or is ``{"error": message}``.
+
+        One that a resumed run passes over (see ``RowStream``) has an entry ``passed`` and nothing else of its own.
+        """
         for sample in samples:
             if "error" in sample:
                 return sample
         skipped = [row for sample in samples for row in sample.pop("skipped")]
         complete = [sample for sample in samples if sample]
+        if any("passed" in sample for sample in complete):
+            return {"passed": True, "skipped": skipped, "repairs": {}}
         repairs = {sample["index"]: sample.pop("repairs") for sample in complete if "repairs" in sample}
         return {**(self.stack(complete) if complete else {}), "skipped": skipped, "repairs": repairs}
 
@@ -43,9 +53,45 @@ class Loader(DataLoader[Any]):
     A bad image that is an error raises ``DataError`` in the main process, in one line. One that is skipped
     is added to ``dataset.skipped``, and one warning is logged when the pass ends. Batches are never empty:
     one of which no image could be read is left out. What was done to boxes is told in the same way.
+
+    Args:
+        dataset: The ``RowDataset`` or ``RowStream``.
+        agree: Tells whether all processes say yes, None for a single process. It waits for the others, so that
+            all of them have to ask it equally often.
+        options: Further arguments of a ``DataLoader``.
     """
 
+    def __init__(self, dataset: Any, agree: Agree | None = None, **options: Any) -> None:
+        super().__init__(dataset, **options)
+        self.agree = agree
+
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # a generator wraps torch's iterator
+        """Batches, of which each process has at least one: without any it would wait for metrics nobody sends it.
+
+        Raises:
+            DataError: If an image or a row cannot be used, or a process has no batch.
+        """
+        with closing(self.complete_batches()) as batches:
+            first = next(batches, None)
+            if not self.all_say(first is not None):
+                raise DataError(
+                    f"split {self.split!r}: there is a process without any image to evaluate; use fewer processes "
+                    "(trainer.devices) or name another split"
+                )
+            yield first
+            yield from batches
+
+    @property
+    def split(self) -> str:
+        """Name of the split it reads."""
+        return str(self.dataset.skipped.split)  # type: ignore[attr-defined]  # see the class docstring
+
+    def all_say(self, yes: bool) -> bool:
+        """Whether all processes say yes."""
+        return yes if self.agree is None else self.agree(yes)
+
+    def complete_batches(self) -> Generator[Any]:
+        """Batches of this process as they come, none of them empty."""
         new: set[int] = set()
         repairs: dict[int, Repairs] = {}
         skipped = self.dataset.skipped  # type: ignore[attr-defined]  # see the class docstring
@@ -79,12 +125,16 @@ def _shorten(rows: Collection[int]) -> str:
 
 
 class TrainLoader(Loader):
-    """A ``Loader`` that tells Lightning that it can be resumed in mid-epoch.
+    """A ``Loader`` of training rows, equally many batches for each process, that can be resumed in mid-epoch.
 
     The position itself is no part of the state: the data module takes it from the trainer's counters, which
     are also right when the checkpoint was written between two batches or by a failing step. The state holds
     what must not change for the position to mean the same samples.
     """
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # a generator wraps torch's iterator
+        """Batches; the sampler sees to it that each process has its share."""
+        return self.complete_batches()
 
     def state_dict(self) -> dict[str, Any]:
         """What a position in the epoch refers to."""
@@ -102,12 +152,60 @@ class TrainLoader(Loader):
         Raises:
             ConfigError: If something it depends on has changed.
         """
-        changed = [f"{k} {state.get(k)} -> {v}" for k, v in self.state_dict().items() if state.get(k) != v]
+        now = self.state_dict()
+        changed = [f"{k} {state[k]} -> {now[k]}" for k in now if k in state and state[k] != now[k]]
         if changed:
             raise ConfigError(
                 "data.init_args: the checkpoint was saved within an epoch and cannot be continued with "
                 f"other settings ({', '.join(changed)}); restore them, or resume at the end of an epoch"
             )
+
+
+class StreamLoader(TrainLoader):
+    """A ``TrainLoader`` over a ``RowStream``, whose length nobody knows.
+
+    Streams of several processes end at different times, and a process that went on alone would wait for the
+    gradients of the others for ever. So they ask each other before each step, and an epoch ends for all of them
+    when the first has no whole batch left. The last batch has an entry ``last``, for Lightning takes an epoch to be
+    as long as ``limit_train_batches`` says, and would not validate after a shorter one.
+
+    Args:
+        dataset: The stream.
+        settings: What else the order of the rows depends on, by name.
+        options: Further arguments of a ``Loader``.
+    """
+
+    def __init__(self, dataset: Any, settings: Mapping[str, int], **options: Any) -> None:
+        super().__init__(dataset, **options)
+        self.settings = settings
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # a generator wraps torch's iterator
+        """Batches from the place where the epoch goes on.
+
+        Raises:
+            DataError: If an image or a row cannot be used, or a process has not one batch in a whole epoch.
+        """
+        number = passed = self.dataset.passed_batches  # type: ignore[attr-defined]  # a RowStream
+        with closing(self.complete_batches()) as batches:
+            for _ in itertools.islice(batches, passed):
+                pass
+            batch: Any = next(batches, None)
+            more = self.all_say(batch is not None)
+            while more:
+                following = next(batches, None)
+                more = self.all_say(following is not None)
+                yield batch if more else {**batch, LAST: True}
+                batch, number = following, number + 1
+        if not number:
+            raise DataError(
+                f"split {self.split!r}: the stream of a process ends before its first batch of {self.batch_size}; use "
+                "smaller batches (data.init_args.batch_size), or fewer processes or data workers, each of which fills "
+                "batches of its own"
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a position in the epoch refers to; each worker reads a part of its own, so that their number counts."""
+        return {"batch_size": self.batch_size, "num_workers": self.num_workers, **self.settings}
 
 
 def loader_options(trainer: Trainer | None, batch_size: int, workers: int | None, collate: Collate) -> dict[str, Any]:
@@ -116,19 +214,21 @@ def loader_options(trainer: Trainer | None, batch_size: int, workers: int | None
     Args:
         trainer: The trainer, if there is one.
         batch_size: Samples per batch.
-        workers: Number of data workers; None for the CPUs that this process has to spare, at most 8.
+        workers: Number of data workers; None for the CPUs that this process has to spare, at most 8. Only the CPUs
+            count that the process may use: its affinity and the quota of its container limit them.
         collate: What makes a batch of samples.
     """
     if workers is None:
-        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        workers = min(8, max(0, cpus // (1 if trainer is None else trainer.num_devices) - 1))
+        workers = min(8, max(0, joblib.cpu_count() // (1 if trainer is None else trainer.num_devices) - 1))
     return {
         "batch_size": batch_size,
         "num_workers": workers,
         "persistent_workers": workers > 0,
         "collate_fn": collate,
+        "worker_init_fn": leave_signals_to_parent,
         "pin_memory": trainer is not None and trainer.strategy.root_device.type == "cuda",
         "generator": torch.Generator(),  # else each pass would draw from the global one
+        "agree": None if trainer is None or trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision,
     }
 
 
@@ -148,6 +248,25 @@ def follow_epochs(loader: DataLoader[Any], trainer: Trainer | None, start: Calla
             start(trainer.current_epoch, training_position(trainer)[1])
 
     loader.sampler.set_epoch = announced  # type: ignore[attr-defined]
+
+
+def end_epoch(trainer: Trainer, batches: int) -> None:
+    """Tell Lightning that the batch it has just taken is the last of this epoch.
+
+    Args:
+        trainer: The trainer, which is training.
+        batches: The number of that batch in the epoch, from 1.
+    """
+    trainer.fit_loop.epoch_loop.batch_progress.is_last_batch = True
+    if trainer.val_check_interval == 1.0:
+        trainer.val_check_batch = float("inf")  # validate after the last batch, and not after that of a given number
+    if batches < trainer.num_training_batches < float("inf"):
+        _log.warning(
+            "the training stream ended after %d batches, before trainer.limit_train_batches=%d, by which the learning "
+            "rate goes; set it to what each epoch has",
+            batches,
+            trainer.num_training_batches,
+        )
 
 
 def training_position(trainer: Trainer | None) -> tuple[int, int]:

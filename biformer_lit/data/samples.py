@@ -123,6 +123,11 @@ class RowStream(IterableDataset[dict[str, Any]]):
     processes and workers, because a shuffled stream does not know row numbers. A bad image is left out or
     is an error, as in ``RowDataset``; the stream goes on with the next row.
 
+    A pass that begins within an epoch passes over the batches before its place: their rows are read, for the
+    shuffling to be the same, but not decoded. Their samples hold ``passed`` alone. A worker knows of most batches
+    that they come before the place, but not of those that it made in the stead of workers at their end; whoever
+    reads the batches counts and drops ``passed_batches`` of them.
+
     Args:
         source: The rows for this process.
         skipped: Where the bad ones among them are entered.
@@ -149,12 +154,13 @@ class RowStream(IterableDataset[dict[str, Any]]):
         # shared memory, since workers that live on through epochs hold a copy of this object
         self._start: Tensor = torch.zeros(2, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
 
-    def start(self, epoch: int, skip_batches: int) -> None:
-        """Go to ``epoch`` and leave out its first batches (of this process).
+    @property
+    def passed_batches(self) -> int:
+        """How many batches of this process a pass begins with that are to be dropped."""
+        return int(self._start[1])
 
-        The rows of these batches are left out exactly, provided that no worker has come to its end within
-        them. The order of the batches after them can be rotated among the workers.
-        """
+    def start(self, epoch: int, skip_batches: int) -> None:
+        """Go to ``epoch`` and pass over its first batches (of this process)."""
         self._start.copy_(torch.tensor([epoch, skip_batches]))
         # here and not in the workers, who share the stream's epoch too: set_epoch adds the difference to it, and two
         # workers that do so at once go too far
@@ -168,12 +174,19 @@ class RowStream(IterableDataset[dict[str, Any]]):
     def __iter__(self) -> Iterator[dict[str, Any]]:
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
-        epoch, skip_batches = map(int, self._start.tolist())
-        skip = len(range(worker, skip_batches, workers)) * self._batch_size
+        epoch, passed = map(int, self._start.tolist())
         stride, offset = self._world_size * workers, self._rank * workers + worker
+        readable = True
         for number, example in enumerate(self._stream):
-            if number >= skip:
-                yield self._sample(example, number * stride + offset, epoch)
+            # the loader takes the batches of its workers in turns, and leaves out one without a readable image
+            batch, place = divmod(number, self._batch_size)
+            readable = readable and (place > 0 or not self._skip_bad)
+            if batch * workers + worker < passed and readable:
+                yield {"passed": True, "skipped": []}
+                continue
+            sample = self._sample(example, number * stride + offset, epoch)
+            readable = "index" in sample
+            yield sample
 
     def _sample(self, example: dict[str, Any], index: int, epoch: int) -> dict[str, Any]:
         where = f"split {self.skipped.split!r}, streamed row {index}"

@@ -3,10 +3,12 @@
 import json
 import time
 
+import numpy as np
 import pytest
 import torch
 
-from biformer_lit.benchmark import bench_attention, bench_model, bench_train, retune
+from biformer_lit.benchmark import bench_attention, bench_data, bench_model, bench_train, retune
+from biformer_lit.benchmark.data import make_images, read_draft, read_pillow, store
 from biformer_lit.benchmark.memory import measure_memory
 from biformer_lit.benchmark.results import describe_machine
 from biformer_lit.benchmark.retune import best_share
@@ -188,3 +190,25 @@ def test_retuning_writes_the_rows_of_this_device(tmp_path, monkeypatch, capsys):
         assert row["dense"] in retune.WAYS["dense"]
         assert 0 < row["dense_share"] <= 1
     assert "dense_share" in capsys.readouterr().out
+
+
+def test_the_data_benchmark_compares_loading_with_a_step(tmp_path, capsys):
+    size = {"width": 40, "height": 32, "batch_size": 2, "rounds": 2}
+    bench_data(recipe="cifar10", **size, out=str(tmp_path / "data"))
+    written = json.loads((tmp_path / "data.json").read_text())
+    assert [[c["variant"] for c in case["comparisons"]] for case in written["cases"]] == [
+        ["step", "training", "evaluation"],
+        ["pillow", "draft"],
+    ]
+    assert all(c["seconds"] > 0 for case in written["cases"] for c in case["comparisons"])
+    assert "training: " in capsys.readouterr().out
+    with pytest.raises(ConfigError, match=r"recipe=camvid is no recipe for classification; choose from cifar10, "):
+        bench_data(recipe="camvid")
+
+
+def test_pictures_are_stored_as_asked_and_draft_reads_fewer_pixels():
+    images = make_images(2, 400, 300, None)
+    (value, _), (png, _) = store(images, 90), store(images, 0)
+    assert np.array_equal(np.asarray(read_pillow(png)), np.asarray(images[0]))
+    assert read_pillow(value).size == (400, 300)
+    assert read_draft(value, 100).size == (200, 150)

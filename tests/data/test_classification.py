@@ -193,7 +193,8 @@ def test_nothing_but_bad_images(make_table, write):
     data = module(folder, on_bad_image="skip")
     with pytest.raises(DataError, match="split 'train': none of the 6 images can be read"):
         epoch_of(data)
-    assert list(data.val_dataloader()) == []
+    with pytest.raises(DataError, match="split 'validation': there is a process without any image to evaluate"):
+        list(data.val_dataloader())
 
 
 @pytest.mark.parametrize(
