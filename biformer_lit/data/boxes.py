@@ -105,15 +105,21 @@ def _four_numbers(stored: Sequence[Any], order: str, where: str) -> np.ndarray[A
         return np.zeros((0, 4))
     try:
         values = np.asarray(stored, np.float64)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         values = np.zeros(0)
     if values.shape == (len(stored), 4):
         return values
-    shapes = [np.shape(box) if box is None or np.ndim(box) == 1 else (0,) for box in stored]
-    first = next((number for number, shape in enumerate(shapes) if shape != (4,)), 0)
+    first = next((number for number, box in enumerate(stored) if not _is_box(box)), 0)
     raise DataError(
         f"{where}, object {first}: the box {_shown(stored[first])} must be four numbers ({order}); correct or remove it"
     )
+
+
+def _is_box(box: Any) -> bool:
+    try:
+        return np.asarray(box, np.float64).shape == (4,)
+    except (ValueError, TypeError, OverflowError):
+        return False
 
 
 def _shown(box: Any) -> str:

@@ -1,5 +1,8 @@
 """From whatever a data set stores for an image to an upright 8-bit RGB picture."""
 
+import errno
+import functools
+import os
 import struct
 import zlib
 from collections.abc import Iterator
@@ -13,6 +16,13 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from biformer_lit.errors import DataError
 
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "DIB", "PPM", "JPEG2000", "AVIF", "QOI")
+"""What is read, as Pillow calls it. Pillow knows more formats, some of which start other programs (EPS) or are hardly
+ever looked at."""
+MOST_PIXELS = 89_478_485
+"""Of an image: what Pillow warns of. Memory is bounded by it, at up to 16 bytes a pixel."""
+
+_MOST_BYTES = 2**30  # of a file that a row names
 REMEDY = "repair or remove it, or set data.init_args.on_bad_image: skip"
 
 # Pillow's decoders raise far more than OSError on damaged files
@@ -25,9 +35,9 @@ _DECODING_ERRORS = (
     IndexError,
     KeyError,
     AttributeError,
-    OverflowError,
     MemoryError,
-    NotImplementedError,
+    ArithmeticError,
+    RuntimeError,
     struct.error,
     zlib.error,
     Image.DecompressionBombError,
@@ -61,8 +71,8 @@ def decode_image(value: Any, where: str) -> Image.Image:
         An RGB image of the stored size (after the orientation is applied).
 
     Raises:
-        BadImageError: If there is no image, or it is truncated, damaged, missing on disk, suspiciously
-            large or has values outside the documented ranges.
+        BadImageError: If there is no image, or it is truncated, damaged, missing on disk, in none of ``FORMATS``,
+            of more than ``MOST_PIXELS`` or has values outside the documented ranges.
     """
     with reading(where, "image"):
         return _to_rgb(upright(open_image(value)))
@@ -100,7 +110,7 @@ def open_image(value: Any) -> Image.Image:
     if isinstance(value, dict):
         content, path = value.get("bytes"), value.get("path")
         if content is None and path is not None:
-            content = Path(path).read_bytes()
+            content = _read(Path(path))
         value = content
     if value is None:
         raise ValueError("no image is stored")
@@ -109,9 +119,30 @@ def open_image(value: Any) -> Image.Image:
     if len(value) == 0:
         raise ValueError("zero bytes are stored")
     try:
-        return Image.open(BytesIO(value))
+        image = Image.open(BytesIO(value), formats=_known_formats())
     except UnidentifiedImageError as error:  # its own text shows a memory address
-        raise ValueError("not an image, or of an unknown format") from error
+        raise ValueError(f"not an image, or in none of the formats {', '.join(_known_formats())}") from error
+    if image.width * image.height > MOST_PIXELS:
+        raise ValueError(f"{image.width} x {image.height} pixels, above the limit of {MOST_PIXELS:,}")
+    return image
+
+
+def _read(path: Path) -> bytes:
+    """A file's contents; a row may name a device, which never ends, or a pipe, which never begins."""
+    if not path.exists():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    if not path.is_file():
+        raise ValueError(f"{str(path)!r} is not a file")
+    if path.stat().st_size > _MOST_BYTES:
+        raise ValueError(f"{str(path)!r} has more than {_MOST_BYTES:,} bytes")
+    return path.read_bytes()
+
+
+@functools.cache
+def _known_formats() -> tuple[str, ...]:
+    """Those that the installed Pillow has."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def is_empty(value: Any) -> bool:

@@ -30,7 +30,7 @@ class Classes:
         self._argument = argument
         self.names = tuple(names)
         stored = range(len(self.names)) if values is None else values
-        self._numbers: dict[int | str, int] = {value: number for number, value in enumerate(stored)}
+        self._numbers: dict[Any, int] = {value: number for number, value in enumerate(stored)}
 
     def number(self, value: Any, where: str) -> int:
         """Number of the class that a stored label means.
@@ -47,7 +47,7 @@ class Classes:
         """
         if value is None or (isinstance(value, int) and value < 0):
             return UNLABELLED
-        number = self._numbers.get(value)
+        number = self._numbers.get(value) if isinstance(value, int | float | str) else None
         if number is None:
             raise DataError(
                 f"{where}: label {value!r} is not one of the {len(self.names)} classes known from the "

@@ -14,6 +14,8 @@ from biformer_lit.data.masks import decode_mask, require_size
 from biformer_lit.errors import DataError
 
 _FARTHEST = 10  # image sides; rasterising takes memory for each pixel of an outline, also outside the image
+_LONGEST = 4_000_000  # pixels of outline; each takes 80 bytes
+_BITS = 60  # of a run's length; text may go on for ever
 
 
 def decode_object_mask(value: Any, size: tuple[int, int], normalised: bool, where: str) -> Tensor:
@@ -40,8 +42,9 @@ def decode_object_mask(value: Any, size: tuple[int, int], normalised: bool, wher
         polygons = [value] if value and not isinstance(value[0], list | tuple) else value
         return torch.from_numpy(_from_polygons(polygons, size, normalised, where))
     if isinstance(value, dict) and not {"bytes", "path"} & set(value):
+        fields = " ".join(", ".join(value).split())[:80]
         raise DataError(
-            f"{where}: the mask is a struct of {', '.join(value)}, but must be polygons, run lengths or a picture; "
+            f"{where}: the mask is a struct of {fields}, but must be polygons, run lengths or a picture; "
             "correct data.init_args.mask_field"
         )
     if is_empty(value):
@@ -60,7 +63,7 @@ def _from_polygons(polygons: Any, size: tuple[int, int], normalised: bool, where
     if len(polygons) == 0:
         return np.zeros(size, np.uint8)
     height, width = size
-    outlines = []
+    outlines, length = [], 0.0
     for polygon in polygons:
         points = _points(polygon, where)
         if normalised:
@@ -68,6 +71,11 @@ def _from_polygons(polygons: Any, size: tuple[int, int], normalised: bool, where
             points = points * torch.tensor([width, height])
         if points.abs().max() > _FARTHEST * max(size):
             raise DataError(f"{where}: a polygon reaches {float(points.abs().max()):g} pixels; correct or remove it")
+        length += float((points - points.roll(1, 0)).abs().amax(1).sum())
+        if length > _LONGEST:
+            raise DataError(
+                f"{where}: the outline of the mask is longer than {_LONGEST:,} pixels; simplify or remove it"
+            )
         outlines.append(points.flatten().tolist())
     return _from_runs(coco.merge(coco.frPyObjects(outlines, height, width)), size, where)
 
@@ -75,7 +83,7 @@ def _from_polygons(polygons: Any, size: tuple[int, int], normalised: bool, where
 def _points(polygon: Any, where: str) -> Tensor:
     try:
         values = torch.from_numpy(np.asarray(polygon, np.float64))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         values = torch.full((1,), torch.nan)
     if values.ndim != 1 or not values.isfinite().all():
         raise DataError(
@@ -96,7 +104,7 @@ def _from_runs(value: dict[str, Any], size: tuple[int, int], where: str) -> NDAr
     if counts is None:
         raise DataError(f"{where}: the mask is missing; add it, remove the object, or set data.init_args.masks: false")
     shape = value.get("size")
-    if shape is None or len(shape) != 2:
+    if not isinstance(shape, list | tuple) or len(shape) != 2:
         raise DataError(f"{where}: the run lengths of the mask come with the size {shape}, not height and width")
     require_size(tuple(shape), size, where)
     runs = _run_lengths(counts.encode() if isinstance(counts, str) else counts)
@@ -109,13 +117,15 @@ def _from_runs(value: dict[str, Any], size: tuple[int, int], where: str) -> NDAr
     return np.ascontiguousarray(pixels.reshape(size[1], size[0]).T)
 
 
-def _run_lengths(counts: bytes | list[int]) -> list[int]:
+def _run_lengths(counts: Any) -> list[Any]:
     """The numbers in COCO's text: five bits a character, from the lowest on; from the fourth on, differences."""
     if not isinstance(counts, bytes):
-        return counts
+        return list(counts) if isinstance(counts, list | tuple) else []
     runs: list[int] = []
     value = shift = 0
     for code in (byte - 48 for byte in counts):
+        if shift > _BITS:
+            return []
         value |= (code & 31) << shift
         shift += 5
         if not code & 32:

@@ -1,6 +1,7 @@
 """Objects in an image: which fields hold what, and from a stored row to boxes, class numbers and masks."""
 
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any, NamedTuple
 
 import datasets
@@ -25,6 +26,7 @@ _CATEGORY_FIELDS = (
     *("class_label", "label_id", "name"),
 )
 _MASK_FIELDS = ("segmentation", "mask", "masks", "segmentations", "segments")
+_MOST_MASK_BYTES = 2**31  # of all objects in an image
 _AREA_FIELDS = ("area", "areas")
 _CROWD_FIELDS = ("iscrowd", "is_crowd", "crowd")
 
@@ -133,7 +135,7 @@ class ReadObjects:
             DataError: If an object cannot be used.
         """
         fields = self.fields
-        stored = _by_field(row.get(fields.column), fields)
+        stored = _by_field(row.get(fields.column), fields, where)
         values = stored[fields.box]
         if values is None:
             return None, Repairs()
@@ -141,7 +143,7 @@ class ReadObjects:
         corners = corner_boxes(values, self.box_format, self.normalised, size, where)
         boxes, keep, moved = sound_boxes(corners, size)
         labels = self._labels(stored[fields.category] or [], where)
-        crowd = _numbers(stored, fields.crowd, len(values)).nan_to_num() != 0
+        crowd = _numbers(stored, fields.crowd, len(values), where).nan_to_num() != 0
         masks = None
         if self.masks and fields.mask is not None:
             masks = self._masks(stored[fields.mask] or [], keep, size, where)
@@ -149,7 +151,12 @@ class ReadObjects:
         small = int((~keep).sum())
         first = torch.zeros_like(keep)
         first[keep] = first_of_each(boxes[keep], labels[keep], crowd[keep], None if masks is None else masks[keep])
-        objects = {"boxes": boxes.float(), "labels": labels, "area": self._area(stored, boxes, masks), "crowd": crowd}
+        objects = {
+            "boxes": boxes.float(),
+            "labels": labels,
+            "area": self._area(stored, boxes, masks, where),
+            "crowd": crowd,
+        }
         if masks is not None:
             objects["masks"] = masks
         fractions = small if not self.normalised and _within_one(values) else 0
@@ -180,6 +187,11 @@ class ReadObjects:
 
     def _masks(self, stored: list[Any], keep: Tensor, size: tuple[int, int], where: str) -> Tensor:
         """Masks of those to keep, and none of the others, which are dropped anyway."""
+        if len(keep) * size[0] * size[1] > _MOST_MASK_BYTES:
+            raise DataError(
+                f"{where}: {len(keep)} masks of {size[1]}x{size[0]} pixels take more than {_MOST_MASK_BYTES:,} bytes; "
+                "divide the image, or set data.init_args.masks: false"
+            )
         masks = torch.zeros((len(keep), *size), dtype=torch.uint8)
         if len(stored) == 0 and len(keep):
             raise DataError(f"{where}: the masks are missing; add them, or set data.init_args.masks: false")
@@ -188,10 +200,10 @@ class ReadObjects:
             masks[number] = decode_object_mask(stored[number], size, self.normalised, at)
         return masks
 
-    def _area(self, stored: dict[str, Any], boxes: Tensor, masks: Tensor | None) -> Tensor:
+    def _area(self, stored: dict[str, Any], boxes: Tensor, masks: Tensor | None, where: str) -> Tensor:
         sides = boxes[:, 2:] - boxes[:, :2]
         own = sides.prod(1) if masks is None else masks.sum((1, 2)).double()
-        given = _numbers(stored, self.fields.area, len(boxes))
+        given = _numbers(stored, self.fields.area, len(boxes), where)
         return torch.where(given.isfinite(), given, own).float()
 
 
@@ -200,26 +212,38 @@ def select(objects: Objects, chosen: Tensor) -> Objects:
     return objects if bool(chosen.all()) else {name: value[chosen] for name, value in objects.items()}
 
 
-def _by_field(value: Any, fields: ObjectFields) -> dict[str, Any]:
+def _by_field(value: Any, fields: ObjectFields, where: str) -> dict[str, Any]:
     """The lists of the fields that matter; None for one that is not there."""
     names = [name for name in fields[1:] if name is not None]
-    if isinstance(value, dict):
-        stored = {name: value.get(name) for name in names}
-        mask = stored.get(fields.mask or "")
-        if isinstance(mask, dict):  # how datasets before 4 reads a list of structs
-            stored[str(fields.mask)] = [
-                dict(zip(mask, items, strict=True)) for items in zip(*mask.values(), strict=True)
-            ]
-        return stored
-    return {name: None if value is None else [(item or {}).get(name) for item in value] for name in names}
+    if not isinstance(value, dict):
+        items = [] if value is None else value
+        if not isinstance(items, list) or not all(isinstance(item, dict | NoneType) for item in items):
+            raise DataError(f"{where}: {fields.column} is neither a list of structs nor a struct of lists; convert it")
+        return {name: None if value is None else [(item or {}).get(name) for item in items] for name in names}
+    stored = {name: value.get(name) for name in names}
+    mask = stored.get(fields.mask or "")
+    # how datasets before 4 reads a list of structs
+    if isinstance(mask, dict) and all(isinstance(items, list) for items in mask.values()):
+        rows = zip(*mask.values(), strict=False)
+        stored[str(fields.mask)] = [dict(zip(mask, items, strict=True)) for items in rows]
+    for name, values in stored.items():
+        if not isinstance(values, list | NoneType):
+            raise DataError(f"{where}: {name} holds a {type(values).__name__}, not a list; give one value per object")
+    return stored
 
 
-def _numbers(stored: dict[str, Any], field: str | None, count: int) -> Tensor:
+def _numbers(stored: dict[str, Any], field: str | None, count: int, where: str) -> Tensor:
     """One number for each object, NaN where there is none, float64 (count,)."""
     values = stored.get(field or "")
     if values is None:
         return torch.full((count,), torch.nan, dtype=torch.float64)
-    return torch.from_numpy(np.array(values, np.float64))
+    try:
+        numbers = np.array(values, np.float64)
+    except (ValueError, TypeError, OverflowError):
+        numbers = np.zeros(0)
+    if numbers.shape != (count,):
+        raise DataError(f"{where}: {field} is not one number for each object; convert or remove the field")
+    return torch.from_numpy(numbers)
 
 
 def _within_one(boxes: list[Any]) -> bool:

@@ -5,6 +5,7 @@ from pathlib import Path
 import yaml
 
 from biformer_lit.errors import ConfigError
+from biformer_lit.yaml_text import load_yaml
 
 FOLDER = Path(__file__).parent
 
@@ -44,12 +45,16 @@ def check_config(path: str) -> None:
     """
     example = "write settings by name, as lightning_cli.yaml does"
     try:
-        contents = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        contents = load_yaml(Path(path))
+    except ConfigError as error:
+        raise ConfigError(f"--config {path}: {error}") from None
     except yaml.MarkedYAMLError as error:
         where = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise ConfigError(f"--config {path}: {where}not YAML ({error.problem}); {example}") from None
     except (yaml.YAMLError, UnicodeDecodeError):
         raise ConfigError(f"--config {path}: not a text file in UTF-8; {example}") from None
+    except ValueError as error:  # a date or a number that cannot be
+        raise ConfigError(f"--config {path}: holds a value that cannot be read ({error}); put it in quotes") from None
     if not isinstance(contents, dict):
         found = "nothing" if contents is None else f"a {type(contents).__name__}"
         raise ConfigError(f"--config {path}: holds {found} instead of settings; {example}")

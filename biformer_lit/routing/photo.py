@@ -14,6 +14,7 @@ from biformer_lit.data.images import REMEDY, BadImageError, decode_image
 from biformer_lit.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from biformer_lit.errors import ConfigError, DataError
 from biformer_lit.routing.paint import Array
+from biformer_lit.yaml_text import load_yaml
 
 Triple: TypeAlias = tuple[float, float, float]
 
@@ -71,7 +72,7 @@ def find_preprocessing(checkpoint: str | Path) -> Preprocessing:
     """
     config = Path(checkpoint).parent.parent / "config.yaml"
     try:
-        data = yaml.safe_load(config.read_text(encoding="utf-8"))["data"]["init_args"]
+        data = load_yaml(config)["data"]["init_args"]
         return Preprocessing(int(data["image_size"]), _triple(data["mean"]), _triple(data["std"]), f"those of {config}")
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):  # not the folder of a run of ours
         return Preprocessing()

@@ -121,7 +121,7 @@ def _settings(rest: Sequence[str]) -> dict[str, Any]:
             text = following
         try:
             settings[name] = yaml.safe_load(text)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError, RecursionError):  # a text, as is a date that cannot be
             settings[name] = text
     return settings
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from biformer_lit.errors import ConfigError
 from biformer_lit.files import replacing
@@ -142,17 +143,19 @@ def read_results(folder: str | Path) -> pd.DataFrame:
         folder: Folder of the study.
 
     Raises:
-        ConfigError: If neither file is there.
+        ConfigError: If neither file is there, or it does not hold the results of a study.
     """
     folder = Path(folder)
-    if (folder / PARQUET).is_file():
-        frame = pd.read_parquet(folder / PARQUET, engine="pyarrow")
-    elif (folder / CSV).is_file():
-        frame = _read_csv(folder / CSV)
-    else:
+    path = next((path for path in (folder / PARQUET, folder / CSV) if path.is_file()), None)
+    if path is None:
         raise ConfigError(f"folder={str(folder)!r} has neither {PARQUET} nor {CSV}; run the study first")
-    columns = _columns(frame.columns)
-    return _checked(frame[list(columns)].astype(columns))
+    try:
+        frame = pd.read_parquet(path, engine="pyarrow") if path.name == PARQUET else _read_csv(path)
+        columns = _columns(frame.columns)
+        return _checked(frame[list(columns)].astype(columns))
+    except (ValueError, TypeError, KeyError, OverflowError, OSError, pa.ArrowException) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(f"{path}: does not hold the results of a study ({reason}); export the study anew") from error
 
 
 def _read_csv(path: Path) -> pd.DataFrame:

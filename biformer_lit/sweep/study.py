@@ -17,6 +17,7 @@ from biformer_lit.sweep.ledger import Ledger
 from biformer_lit.sweep.resolve import ResolvedCell
 from biformer_lit.sweep.spec import StudySpec, read_spec
 from biformer_lit.sweep.storage import JOURNAL, closing, open_storage, patiently, without_password
+from biformer_lit.sweep.study_file import read_yaml
 
 SPEC = "study.yaml"
 IMPORTANCES = "importances.csv"
@@ -132,13 +133,13 @@ def begin(spec: StudySpec, folder: Path, ledger: Ledger, resolved: Mapping[str, 
     folder.mkdir(parents=True, exist_ok=True)
     ledger.note("spec", json.dumps(now))
     text = yaml.safe_dump(spec.as_dict(), sort_keys=False, allow_unicode=True)
-    write_text(folder / SPEC, f"# {spec.question}\n#\n# The study as it was run, complete.\n{text}")
+    write_text(folder / SPEC, f"# {' '.join(spec.question.split())}\n#\n# The study as it was run, complete.\n{text}")
 
 
 def _check_folder(spec: StudySpec, folder: Path) -> None:
     """Refuse the folder of another study, whose results would be taken for ours."""
     path = folder / SPEC
-    name = yaml.safe_load(path.read_text(encoding="utf-8"))["name"] if path.is_file() else spec.name
+    name = read_yaml(path).get("name") if path.is_file() else spec.name
     if name != spec.name:
         raise ConfigError(f"--folder {folder}: holds study {name}, not {spec.name}; give each its own folder")
 

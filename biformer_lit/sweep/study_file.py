@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from biformer_lit.errors import ConfigError
+from biformer_lit.yaml_text import read_yaml_text
 
 _SHORT_FORM = {"key", "values", "low", "high", "log", "step", "integer"}
 _EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
@@ -47,7 +48,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: With the file and, where there is one, the line.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_yaml_text(path)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         _check_keys(path, node, ())
         values = yaml.safe_load(text)
@@ -58,7 +59,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: {where}not YAML ({error.problem}); correct it") from None
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
         if isinstance(error, ConfigError):
-            raise
+            raise error if str(error).startswith(str(path)) else ConfigError(f"{path}: {error}") from None
         raise ConfigError(f"{path}: cannot be read as YAML in UTF-8 ({' '.join(str(error).split())})") from None
     if not isinstance(values, dict):
         found = "nothing" if values is None else f"a {type(values).__name__}"

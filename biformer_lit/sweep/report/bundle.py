@@ -1,10 +1,13 @@
 """A study's files that came as one zip file, unpacked with care: it may come from anybody."""
 
 import contextlib
+import lzma
 import shutil
 import stat
+import struct
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -14,6 +17,11 @@ from biformer_lit.sweep.study import SPEC
 _MOST_FILES = 200_000
 _MOST_BYTES = 20 * 2**30  # unpacked
 _UNREAD = ("checkpoints",)  # what no report reads
+# zipfile hands through whatever its decompressors and the file system raise
+_UNPACKING_ERRORS = (
+    *(zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError),
+    *(IndexError, KeyError, OverflowError, MemoryError, zlib.error, lzma.LZMAError, struct.error),
+)
 
 
 @contextlib.contextmanager
@@ -27,7 +35,9 @@ def unpacked(bundle: Path) -> Iterator[Path]:
         try:
             with zipfile.ZipFile(bundle) as archive:
                 _extract(archive, bundle, Path(place))
-        except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+        except ConfigError:
+            raise
+        except _UNPACKING_ERRORS as error:
             raise ConfigError(f"{bundle}: cannot be unpacked ({error}); make it anew with sweep export") from None
         found = sorted(Path(place).glob(f"*/{SPEC}"))
         if len(found) != 1:
@@ -45,7 +55,8 @@ def _extract(archive: zipfile.ZipFile, bundle: Path, place: Path) -> None:
     for entry in entries:
         name = PurePosixPath(entry.filename)
         kind = stat.S_IFMT(entry.external_attr >> 16)
-        outside = name.is_absolute() or ".." in name.parts or "\\" in entry.filename or ":" in name.parts[0]
+        outside = not name.parts or name.is_absolute() or ".." in name.parts
+        outside = outside or "\\" in entry.filename or ":" in name.parts[0]
         if outside or kind not in (0, stat.S_IFREG):
             raise ConfigError(f"{bundle}: {entry.filename!r} would be written outside of the folder; do not trust it")
         if any(part in _UNREAD for part in name.parts):

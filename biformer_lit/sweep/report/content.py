@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from biformer_lit.errors import ConfigError
 from biformer_lit.sweep.factorial import effects
@@ -18,6 +17,7 @@ from biformer_lit.sweep.source import folder_name
 from biformer_lit.sweep.spec import StudySpec, read_spec
 from biformer_lit.sweep.statistics import coverage, summary
 from biformer_lit.sweep.study import IMPORTANCES, SPEC
+from biformer_lit.sweep.study_file import read_yaml
 
 
 @dataclass(frozen=True)
@@ -78,15 +78,15 @@ class Content:
             int(seed): self.folder / "cells" / folder_name(cell, digest, int(seed))
             for seed, digest in rows[["seed", "digest"]].itertuples(index=False, name=None)
         }
-        return {seed: path for seed, path in folders.items() if path.is_dir()}
+        inside = (self.folder / "cells").resolve()  # names in the files of others may lead elsewhere
+        return {s: path for s, path in folders.items() if path.is_dir() and path.resolve().is_relative_to(inside)}
 
     def config_of(self, cell: str) -> dict[str, Any] | None:
         """The complete config of one of a cell's trials, None if no trial's files are here."""
         for folder in self.trial_folders(cell).values():
             path = folder / "config.yaml"
             if path.is_file():
-                config: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-                return config
+                return read_yaml(path)
         return None
 
 

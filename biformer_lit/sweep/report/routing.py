@@ -69,11 +69,11 @@ def _shrunk(picture: bytes) -> tuple[bytes, bytes] | None:
     from PIL import Image, UnidentifiedImageError  # noqa: PLC0415
 
     try:
-        with Image.open(io.BytesIO(picture)) as image:
+        with Image.open(io.BytesIO(picture), formats=["PNG"]) as image:
             if image.width * image.height > _MOST_PIXELS:
                 return None
             small = image.convert("RGB")
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
+    except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError):
         return None
     if small.width > _WIDTH:
         small = small.resize((_WIDTH, round(small.height * _WIDTH / small.width)), Image.Resampling.LANCZOS)

@@ -1,5 +1,7 @@
 """The report as Markdown, and the main table for LaTeX."""
 
+import html
+
 import pandas as pd
 
 from biformer_lit.sweep.report.answer import Answer
@@ -59,7 +61,8 @@ def markdown(content: Content, said: Answer, figures: dict[str, str], repeat: Re
     """
     complete, planned, incomplete = content.counts
     table = main_table(content)
-    lines = [f"# {content.spec.question}", "", f"**{said.sentence}**", "", *(f"{note}\n" for note in said.notes)]
+    lines = [f"# {_plain(content.spec.question)}", "", f"**{_plain(said.sentence)}**", ""]
+    lines += [f"{_plain(note)}\n" for note in said.notes]
     lines += [f"Study {content.spec.name}, {complete} of {planned} trials complete.", "", grid(table)]
     level = f"{100 * content.table['confidence'].iloc[0]:g} %"
     notes = (
@@ -68,10 +71,16 @@ def markdown(content: Content, said: Answer, figures: dict[str, str], repeat: Re
     )
     lines += ["", notes, ""]
     if incomplete:
-        lines += ["## Not complete", "", *(f"- {line}" for line in incomplete), ""]
+        lines += ["## Not complete", "", *(f"- {_plain(line)}" for line in incomplete), ""]
     for name, title in figures.items():
-        lines += [f"![{title}](figures/{name}.png)", "", f"*{title}*", ""]
-    lines += ["## Repeat it", "", f"    {repeat.command}", "", *(f"- {name}: {text}" for name, text in repeat.facts)]
+        lines += [f"![{_plain(title)}](figures/{name}.png)", "", f"*{_plain(title)}*", ""]
+    lines += [
+        "## Repeat it",
+        "",
+        f"    {repeat.command}",
+        "",
+        *(f"- {_plain(name)}: {_plain(text)}" for name, text in repeat.facts),
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -79,7 +88,12 @@ def grid(table: pd.DataFrame) -> str:
     """A table in Markdown."""
 
     def line(cells: list[str]) -> str:
-        return "| " + " | ".join(" ".join(str(cell).split()).replace("|", "\\|") for cell in cells) + " |"
+        return "| " + " | ".join(_plain(str(cell)).replace("|", "\\|") for cell in cells) + " |"
 
     rows = [list(row) for row in table.itertuples(index=False, name=None)]
     return "\n".join([line(list(table.columns)), "|" + "---|" * len(table.columns), *map(line, rows)])
+
+
+def _plain(text: str) -> str:
+    """A text of anybody's in Markdown: one line, without HTML and links."""
+    return html.escape(" ".join(text.split()), quote=False).replace("](", "]\\(")

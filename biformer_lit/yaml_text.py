@@ -1,0 +1,78 @@
+"""YAML files that may come from anybody: measured before anything is made of them."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from biformer_lit.errors import ConfigError
+
+_MOST_BYTES = 2**20  # a complete config has ten thousand
+_MOST_DEPTH = 50  # a complete config has ten levels
+_MOST_VALUES = 100_000  # with aliases written out
+
+
+def load_yaml(path: Path) -> Any:
+    """The plain values in a YAML file; tags that would make other objects are errors.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ConfigError: Without the path, if the file is too large, too deep, contains itself, or would become too large
+            once its aliases are written out, as a "billion laughs" does.
+        yaml.YAMLError: If it is not YAML.
+        ValueError: If it is not UTF-8, or holds a date or a number that cannot be.
+        OSError: If it cannot be read.
+    """
+    text = read_yaml_text(path)
+    return yaml.safe_load(text)
+
+
+def read_yaml_text(path: Path) -> str:
+    """The text of a YAML file that can be read without harm; see :func:`load_yaml`."""
+    with path.open("rb") as file:
+        content = file.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise ConfigError(f"holds more than {_MOST_BYTES:,} bytes, too many for settings; write a shorter file")
+    text = content.decode("utf-8")
+    _measure(text)
+    return text
+
+
+def _measure(text: str) -> None:
+    """Look at the events one by one: the reader itself recurses, and follows aliases."""
+    counts = [0]  # values so far, in each of the collections that are open
+    anchors: dict[str | None, int | None] = {}  # their values; None while they are open
+    opened: list[str | None] = []
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            opened.append(event.anchor)
+            counts.append(1)
+            anchors[event.anchor] = None
+        elif isinstance(event, yaml.CollectionEndEvent):
+            size = counts.pop()
+            anchors[opened.pop()] = size
+            counts[-1] += size
+        elif isinstance(event, yaml.ScalarEvent):
+            anchors[event.anchor] = 1
+            counts[-1] += 1
+        elif isinstance(event, yaml.AliasEvent):
+            counts[-1] += _size(event, anchors)
+        if len(opened) > _MOST_DEPTH:
+            raise ConfigError(f"{_line(event)}nests more than {_MOST_DEPTH} levels deep; write a flatter file")
+        if counts[-1] > _MOST_VALUES:
+            raise ConfigError(
+                f"{_line(event)}holds more than {_MOST_VALUES:,} values once its aliases are written out; write less"
+            )
+
+
+def _size(alias: Any, anchors: dict[str | None, int | None]) -> int:
+    size = anchors.get(alias.anchor, 1)  # the reader itself refuses an alias of nothing
+    if size is None:
+        raise ConfigError(f"{_line(alias)}a value contains itself; remove the alias")
+    return size
+
+
+def _line(event: Any) -> str:
+    return f"line {event.start_mark.line + 1}: "
