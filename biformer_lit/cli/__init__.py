@@ -4,23 +4,28 @@ What a command needs is imported when it is called: importing PyTorch takes long
 """
 
 import contextlib
+import os
+import pickle
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
 
 from biformer_lit.cli.refusing import fail
-from biformer_lit.errors import BiFormerLitError
+from biformer_lit.errors import BiFormerLitError, lost_contact
 from biformer_lit.messages import COMMANDS, one_line
 
 if TYPE_CHECKING:
     from lightning.pytorch.cli import LightningCLI
 
 __all__ = ["main", "parse_fit", "run", "run_command"]
+
+_PATIENCE = 10.0  # seconds that a process waits to be ended by those who know why another one is gone
 
 
 def parse_fit(args: list[str]) -> dict[str, Any]:
@@ -116,10 +121,31 @@ def _errors_in_one_line() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        message = _users_error(error)
-        if message is None:
-            raise
-        fail(one_line(message))
+        message = _users_error(error) or _spawned_error(error)
+        if message is not None:
+            fail(one_line(message))
+        if lost_contact(error):
+            _wait_for_the_reason(error)
+        raise
+
+
+def _wait_for_the_reason(error: Exception) -> NoReturn:
+    """End a process that has only lost the others: after whoever knows more had the time to say so, and to end us."""
+    time.sleep(_PATIENCE)
+    rank = os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or os.environ.get("LOCAL_RANK", "0")
+    sys.stderr.write(
+        f"error: process {rank} of the run has lost contact with another one, whose message, if there is any, stands "
+        f"above ({one_line(str(error))})\n"
+    )
+    raise SystemExit(1)
+
+
+def _spawned_error(error: Exception) -> str | None:
+    """What to tell the user if one of the processes that ``ddp_spawn`` starts has met an error of the user's making."""
+    if type(error).__name__ != "ProcessRaisedException":  # holds the other process's traceback as text
+        return None
+    kind, _, message = str(error).rstrip().rpartition("\n")[2].partition(": ")
+    return message if kind.startswith("biformer_lit.errors.") else None
 
 
 def _users_error(error: Exception) -> str | None:
@@ -128,8 +154,13 @@ def _users_error(error: Exception) -> str | None:
         return f"{error.filename}: {error.strerror}; check the path, and that it may be read or written"
     if isinstance(error, BiFormerLitError | FileNotFoundError | yaml.YAMLError):
         return str(error)
-    if type(error).__name__ == "MisconfigurationException":  # by name: without Lightning it cannot have been raised
+    # by name: without Lightning, and torch.compile, they cannot have been raised
+    if type(error).__name__ in ("MisconfigurationException", "InvalidBackend"):
         return str(error)
+    if isinstance(error, pickle.UnpicklingError):  # of one that Lightning finds by itself: last, hpc
+        return (
+            "the checkpoint holds something else than tensors and plain data, or is damaged; load only files you trust"
+        )
     if isinstance(error, ValueError) and _raised_in(error).startswith("lightning."):
         return f"trainer: {error}"  # how Lightning refuses what it looks at only when the run starts
     return None

@@ -9,10 +9,12 @@ import yaml
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from biformer_lit.cli.training import SETTINGS, BiFormerCLI, TrainingParser
+from biformer_lit.data import HFDataModule
 from biformer_lit.errors import ConfigError
 from biformer_lit.messages import one_line
 from biformer_lit.profiling import estimate_seconds
 from biformer_lit.recipes import check_config, find_config
+from biformer_lit.tasks import BiFormerTask
 
 _GROUPED = re.compile(r"(?P<group>--(model|data)\.(init_args\.)?(?!init_args\.)\w+)\.(?P<field>\w+)")
 
@@ -66,16 +68,24 @@ def complete_config(args: list[str]) -> dict[str, Any]:
     return complete
 
 
+def build(config: dict[str, Any]) -> tuple[BiFormerTask, HFDataModule]:
+    """The task and the data module that a complete config of ``fit`` describes, without a trainer."""
+    parser = _config_reader().parser
+    instantiate = (
+        getattr(parser, "instantiate", None) or parser.instantiate_classes
+    )  # the old name goes in jsonargparse 5
+    built = instantiate(parser.parse_object({"subcommand": "fit", "fit": config})).fit
+    return built.model, built.data
+
+
 def estimate(config: dict[str, Any]) -> float:
     """Seconds that a complete config of ``fit`` would train here."""
-    parser = _config_reader().parser
-    build = getattr(parser, "instantiate", None) or parser.instantiate_classes  # the old name goes in jsonargparse 5
-    built = build(parser.parse_object({"subcommand": "fit", "fit": config})).fit
     quiet = logging.getLogger("lightning.pytorch")
     level = quiet.level
+    task, data = build(config)
     quiet.setLevel(logging.WARNING)
     try:
-        return estimate_seconds(built.model, built.data, config["trainer"])
+        return estimate_seconds(task, data, config["trainer"])
     finally:
         quiet.setLevel(level)
 

@@ -2,14 +2,17 @@
 
 import contextlib
 import io
+import os
 import sys
 import warnings
 from typing import Any
 
+from lightning.fabric.plugins import CheckpointIO, TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import LearningRateMonitor
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
 import biformer_lit
 from biformer_lit.backbone.weights import read_checkpoint
@@ -18,22 +21,46 @@ from biformer_lit.callbacks import (
     DetectionPanels,
     InputImages,
     PredictionWriter,
+    Preemption,
+    RankWatch,
     RoutingMaps,
     SegmentationPanels,
     Throughput,
 )
 from biformer_lit.callbacks.tensorboard import tensorboard_writers
+from biformer_lit.cli.allowed import check_named
+from biformer_lit.cli.disk import one_disk_error
 from biformer_lit.cli.refusing import OneLineErrors
 from biformer_lit.data import HFDataModule
 from biformer_lit.dotted import flat
 from biformer_lit.errors import BiFormerLitError, CheckpointError, ConfigError, causes
+from biformer_lit.parent import VARIABLE
+from biformer_lit.plugins import AtomicCheckpointIO, SyncBatchNorm
 from biformer_lit.report import print_results
 from biformer_lit.tasks import BiFormerTask
 from biformer_lit.tasks.checkpoint import check_is_task
 
 
 class TrainingParser(OneLineErrors, LightningArgumentParser):
-    """LightningCLI's parser with errors for people."""
+    """LightningCLI's parser with errors for people, which takes the documented classes and no others."""
+
+    def parse_args(self, *args: Any, **kwargs: Any) -> Any:
+        """Parse a command line."""
+        return _checked(super().parse_args(*args, **kwargs))
+
+    def parse_object(self, *args: Any, **kwargs: Any) -> Any:
+        """Parse settings that were read already."""
+        return _checked(super().parse_object(*args, **kwargs))
+
+
+def _checked(config: Any) -> Any:
+    if "subcommand" not in config:  # of one class, by a parser that takes an error for a failed attempt at a type
+        return config
+    check_named(config)
+    section = config.get(config.get("subcommand") or "") or {}
+    if section.get("weights_only") is False:
+        raise ConfigError("weights_only=False would run code in a checkpoint, which is never done; leave it out")
+    return config
 
 
 class SaveConfig(SaveConfigCallback):
@@ -87,7 +114,7 @@ class BiFormerCLI(LightningCLI):
                 )
         if not path or by_name:
             return
-        contents = read_checkpoint(path)
+        contents = read_checkpoint(path, resume=subcommand == "fit")
         check_is_task(contents, path)
         if self.config.subcommand == "fit" and "optimizer_states" not in contents:
             raise CheckpointError(
@@ -137,17 +164,40 @@ class BiFormerCLI(LightningCLI):
             value = self.config[self.subcommand].trainer.get(name)  # Lightning divides by these unchecked
             if isinstance(value, int | float) and value <= 0:
                 raise ConfigError(f"trainer.{name}={value} must be above 0; leave it out for the default")
+        given = self._get(self.config_init, "trainer").get("plugins") or []
+        plugins = given if isinstance(given, list) else [given]
+        if self.config[self.subcommand].trainer.get("sync_batchnorm"):
+            kwargs |= {"sync_batchnorm": False, "plugins": [*plugins, SyncBatchNorm()]}
         try:
             trainer = super().instantiate_trainer(**kwargs)
         except (MisconfigurationException, TypeError, ValueError) as error:
             raise ConfigError(f"trainer: {error}") from error
+        brought = any(isinstance(plugin, CheckpointIO) for plugin in plugins)
+        if not brought and type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # strategies may have their own
+            trainer.strategy.checkpoint_io = AtomicCheckpointIO()
         if self.config[self.subcommand].monitoring and trainer.loggers:
             kinds = [LearningRateMonitor, Throughput, InputImages, ConfusionMatrix, RoutingMaps]
             kinds += [kind for kind in (SegmentationPanels, DetectionPanels) if kind.predicts == self.model.predicts]
             present = {type(callback) for callback in trainer.callbacks}  # type: ignore[attr-defined]
             watchers = [kind() for kind in kinds if kind not in present]
             trainer.callbacks[:0] = watchers  # type: ignore[attr-defined]  # checkpoints stay last
+        self._look_after_processes(trainer)
         return trainer
+
+    def _look_after_processes(self, trainer: Trainer) -> None:
+        """What is to happen when processes are told to stop, or one of several dies."""
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        callbacks[:] = [c for c in callbacks if not isinstance(c, Preemption | RankWatch)]
+        callbacks[:0] = [RankWatch()]
+        callbacks.append(Preemption())  # the last, so that what it saves is complete
+        if isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher):
+            # the ranks it launches hold to this: whoever dies takes all below along
+            os.environ[VARIABLE] = str(os.getpid())
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run it; a full disk is told in one way."""
+        with one_disk_error(lambda: self.trainer):
+            super()._run_subcommand(subcommand)
 
     def after_fit(self) -> None:
         """A table of the results, and where to look."""
