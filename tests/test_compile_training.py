@@ -66,6 +66,7 @@ def ranks(root, tmp_path):
     return lambda *options: train_two_ranks(root, tmp_path, "--data.eval_batch_size", "25", *ALIKE, *options)
 
 
+@pytest.mark.slow
 def test_two_processes(ranks, tmp_path):
     """The network inside the data-parallel module is what is compiled."""
     plain, compiled = ranks(), ranks(*COMPILED)

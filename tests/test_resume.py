@@ -52,7 +52,8 @@ trainer:
 
 
 @pytest.mark.parametrize(
-    ("epoch", "batch", "every_n_train_steps", "workers"), [(2, 2, None, 0), (2, 3, 3, 0), (1, 3, 2, 2)]
+    ("epoch", "batch", "every_n_train_steps", "workers"),
+    [pytest.param(2, 2, None, 0, marks=pytest.mark.slow), (2, 3, 3, 0), (1, 3, 2, 2)],
 )
 def test_killed_and_resumed(root, tmp_path, uninterrupted, epoch, batch, every_n_train_steps, workers):
     folder = tmp_path / "killed"
