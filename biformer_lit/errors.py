@@ -12,7 +12,7 @@ DISK_FULL = re.compile("no space left on device|disk quota exceeded", re.IGNOREC
 """How it reads that a disk is full, whoever says so."""
 # how gloo and NCCL say that another process does not answer; by name, for torch need not have been imported
 _CONNECTION_ERRORS = ("DistBackendError", "DistNetworkError", "DistStoreError")
-_CONNECTION_TEXT = re.compile(r"gloo[/:\]]|\bNCCL\b", re.IGNORECASE)
+_CONNECTION_TEXT = re.compile(r"gloo[/:\]]|\bNCCL\b|caused pair closure", re.IGNORECASE)
 
 
 class BiFormerLitError(ValueError):

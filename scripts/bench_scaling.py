@@ -35,7 +35,8 @@ def bench_scaling(
 
     All of it counts: reading and augmenting images in the training process, forward, backward, exchange of gradients,
     optimiser. Each process has a whole batch, so the efficiency is the time of a step alone over that of a step
-    together: 1 means that N processes see N times as many images in the same time.
+    together: 1 means that N processes see N times as many images in the same time. For comparison all train at the same
+    time without exchanging anything, which shows what sharing the machine costs by itself.
 
     Args:
         config: Recipe or file of a classification run.
@@ -66,7 +67,10 @@ def bench_scaling(
         arguments = (processes, threads, steps, rounds, complete, folder)
         multiprocessing.start_processes(_train, arguments, nprocs=processes, start_method="spawn")
         seconds = json.loads((Path(folder) / "seconds.json").read_text())
-    ratios = [alone / together for alone, together in zip(seconds["alone"], seconds["together"], strict=True)]
+    ratios, apart = (
+        [alone / other for alone, other in zip(seconds["alone"], seconds[name], strict=True)]
+        for name in ("together", "apart")
+    )
     torch.set_num_threads(threads)
     result = {
         "config": config,
@@ -76,6 +80,7 @@ def bench_scaling(
         "efficiency": statistics.median(ratios),
         "lowest": min(ratios),
         "highest": max(ratios),
+        "efficiency_without_exchange": statistics.median(apart),
         "rounds": rounds,
         "machine": describe_machine(torch.device("cpu")),
     }
@@ -83,7 +88,8 @@ def bench_scaling(
     console.print(
         f"{config}: {processes} processes keep {result['efficiency']:.3f} of their speed "
         f"({result['lowest']:.3f} to {result['highest']:.3f} in {rounds} rounds); a step takes "
-        f"{1e3 * result['seconds_alone']:.0f} ms alone, {1e3 * result['seconds_together']:.0f} ms together"
+        f"{1e3 * result['seconds_alone']:.0f} ms alone, {1e3 * result['seconds_together']:.0f} ms together; without "
+        f"exchanging gradients they keep {result['efficiency_without_exchange']:.3f}"
     )
     console.print(result["machine"] + " each", highlight=False)
     if out is not None:
@@ -127,10 +133,11 @@ def _train(
         "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=processes, timeout=timedelta(hours=1)
     )
     together = _Steps(complete, together=True)
-    alone = _Steps(complete, together=False) if rank == 0 else None
-    seconds: dict[str, list[float]] = {"alone": [], "together": []}
+    apart = _Steps(complete, together=False)
+    turns = {"alone": apart if rank == 0 else None, "together": together, "apart": apart}
+    seconds: dict[str, list[float]] = {name: [] for name in turns}
     for number in range(rounds + 1):  # the first allocates, and fills caches
-        for name, train in (("alone", alone), ("together", together)):
+        for name, train in turns.items():
             distributed.barrier()  # the others wait here, asleep, while one trains alone
             taken = train(steps) if train is not None else 0.0
             if rank == 0 and number:

@@ -6,6 +6,7 @@ What a command needs is imported when it is called: importing PyTorch takes long
 import contextlib
 import os
 import pickle
+import re
 import sys
 import time
 import traceback
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main", "parse_fit", "run", "run_command"]
 
+_SOURCE = re.compile(r"\[\S+\.cc:\d+\] ")  # where in gloo's source a connection was found broken
 _PATIENCE = 10.0  # seconds that a process waits to be ended by those who know why another one is gone
 
 
@@ -135,7 +137,7 @@ def _wait_for_the_reason(error: Exception) -> NoReturn:
     rank = os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or os.environ.get("LOCAL_RANK", "0")
     sys.stderr.write(
         f"error: process {rank} of the run has lost contact with another one, whose message, if there is any, stands "
-        f"above ({one_line(str(error))})\n"
+        f"above ({one_line(_SOURCE.sub('', str(error)))})\n"
     )
     raise SystemExit(1)
 

@@ -63,7 +63,7 @@ def test_failed_anywhere(root, tmp_path, how, rank, what):
     if what == "bug":
         assert said.count("KeyError: 'a defect'") == 1
     if what == "worker":
-        assert "killed by signal: Killed" in said
+        assert "DataLoader worker " in said, said  # killed by signal, or exited unexpectedly: as is noticed first
 
 
 @pytest.mark.slow
@@ -72,7 +72,7 @@ def test_one_that_hangs(root, tmp_path, how):
     limit = ["--trainer.strategy", "DDPStrategy", "--trainer.strategy.timeout", "0:00:10"]
     status, said = fails(root, tmp_path, how, {"what": "SIGSTOP", "rank": 1}, *limit)
     assert status == 1
-    assert "lost contact" in said
+    assert "lost contact" in said, said
 
 
 @pytest.mark.slow
