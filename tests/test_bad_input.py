@@ -509,7 +509,7 @@ DATA = [
         id="stream-without-validation",
     ),
     pytest.param(
-        "fit $tiny --data.dataset $files/cut --data.streaming true --trainer.limit_train_batches 1.0",
+        "fit $tiny --data.streaming true --trainer.limit_train_batches 1.0",
         r"length of the run is unknown: set trainer\.max_steps, or .*limit_train_batches",
         id="stream-without-length",
     ),

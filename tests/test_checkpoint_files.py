@@ -83,7 +83,8 @@ def test_a_killed_save_leaves_the_old_checkpoint_or_the_new_one(root, tmp_path, 
     assert sum(count["killed"] for count in counts.values()) == kills
     assert counts["byte"]["killed"] == counts["byte"]["unfinished"] == kills // 2
     assert counts["byte"]["new"] == 0
-    assert 0 < counts["step"]["new"] < counts["step"]["killed"]
+    if kills > 100:  # few may all have come before the rename
+        assert 0 < counts["step"]["new"] < counts["step"]["killed"]
 
 
 def test_unfinished_files_go_once_nobody_writes_them(tmp_path):
