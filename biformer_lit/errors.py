@@ -16,7 +16,14 @@ _CONNECTION_TEXT = re.compile(r"gloo[/:\]]|\bNCCL\b|caused pair closure", re.IGN
 
 
 class BiFormerLitError(ValueError):
-    """Base of all errors caused by what the user gave: catch this one to catch them all."""
+    """Base of all errors caused by what the user gave: catch this one to catch them all.
+
+    Args:
+        message: What it says; line breaks, as names of columns may hold them, become spaces.
+    """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(" ".join(str(message).splitlines()))
 
 
 class ConfigError(BiFormerLitError):

@@ -39,6 +39,22 @@ def read_lines(path: Path) -> list[Line]:
     return lines
 
 
+def read_epochs(path: Path) -> list[Line]:
+    """The lines of ``progress.jsonl`` that tell of an epoch and its metrics; damaged ones are passed over."""
+    return [
+        line
+        for line in read_lines(path)
+        if isinstance(line.get("epoch"), int)
+        and _is_number(line["epoch"])
+        and isinstance(line.get("metrics"), dict)
+        and all(map(_is_number, line["metrics"].values()))
+    ]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**63)
+
+
 def write_json(path: Path, contents: dict[str, Any]) -> None:
     """Write a file in one step: it is there as a whole or not at all."""
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:

@@ -13,31 +13,40 @@ _MOST_VALUES = 100_000  # with aliases written out
 
 
 def load_yaml(path: Path) -> Any:
-    """The plain values in a YAML file; tags that would make other objects are errors.
+    """The plain values in a YAML file; tags that would make other objects are errors, and so are keys given twice.
 
     Args:
         path: The file.
 
     Raises:
-        ConfigError: Without the path, if the file is too large, too deep, contains itself, or would become too large
-            once its aliases are written out, as a "billion laughs" does.
+        ConfigError: Without the path, if the file is too large, too deep, contains itself, would become too large once
+            its aliases are written out, as a "billion laughs" does, or holds a key twice.
         yaml.YAMLError: If it is not YAML.
         ValueError: If it is not UTF-8, or holds a date or a number that cannot be.
         OSError: If it cannot be read.
     """
-    text = read_yaml_text(path)
-    return yaml.safe_load(text)
-
-
-def read_yaml_text(path: Path) -> str:
-    """The text of a YAML file that can be read without harm; see :func:`load_yaml`."""
     with path.open("rb") as file:
         content = file.read(_MOST_BYTES + 1)
     if len(content) > _MOST_BYTES:
         raise ConfigError(f"holds more than {_MOST_BYTES:,} bytes, too many for settings; write a shorter file")
     text = content.decode("utf-8")
     _measure(text)
-    return text
+    return yaml.load(text, Loader=_KeysOnce)  # noqa: S506 (a SafeLoader)
+
+
+class _KeysOnce(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types
+    """Refuses a key that a mapping holds twice; the reader itself takes the later value in silence."""
+
+    def compose_mapping_node(self, anchor: str | None) -> Any:
+        """As the reader's own, before ``<<`` brings the keys of other mappings, which may be the same."""
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            name = str(key.value)
+            if name in seen and name != "<<":
+                raise ConfigError(f"line {key.start_mark.line + 1}: {name} is given twice; remove one")
+            seen.add(name)
+        return node
 
 
 def _measure(text: str) -> None:

@@ -74,6 +74,10 @@ CONFIG_FILES = [
     pytest.param(
         "fit $tiny --config $files/list.yaml", r"list\.yaml: holds a list instead of settings; write", id="list"
     ),
+    pytest.param(
+        "fit $tiny --config $files/twice.yaml", r"twice\.yaml: line 4: lr is given twice; remove one", id="key-twice"
+    ),
+    pytest.param("fit $tiny --config $files/no_trainer.yaml", r"trainer: None holds no settings; w", id="no-trainer"),
     pytest.param("fit $tiny --config=$files/note.txt", r"note\.txt: holds a str instead of settings; write", id="text"),
     pytest.param("fit $tiny --config $files/empty.yaml", r"empty\.yaml: holds nothing .*; write", id="empty-config"),
     pytest.param("fit $tiny --config $files/bytes.yaml", r"bytes\.yaml: not a text file in UTF-8; write", id="binary"),
@@ -1111,6 +1115,8 @@ def files(root, tmp_path_factory):
         "malformed.yaml": "model: [1, 2\nx: y: z\n",
         "tabs.yaml": "model:\n\tinit_args: 1\n",
         "list.yaml": "- a\n- b\n",
+        "twice.yaml": "model:\n  init_args:\n    optim: {lr: 0.1,\n      lr: 0.2}\n",
+        "no_trainer.yaml": "trainer: null\n",
         "empty.yaml": "",
         "note.txt": "hello world\n",
         "topk.yaml": _study("[1, 2]"),

@@ -15,7 +15,15 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from biformer_lit.callbacks.provenance import device_name, git_commit, versions
 from biformer_lit.devices import peak_memory
 from biformer_lit.errors import BiFormerLitError, ConfigError, DiskFullError, DivergenceError, causes, is_disk_full
-from biformer_lit.history import append_line, read_lines, standing_epochs, summarize, wall_seconds, write_json
+from biformer_lit.history import (
+    append_line,
+    read_epochs,
+    read_lines,
+    standing_epochs,
+    summarize,
+    wall_seconds,
+    write_json,
+)
 from biformer_lit.seeding import base_seed
 
 _OUT_OF_MEMORY = re.compile("not enough memory|out of memory", re.IGNORECASE)
@@ -152,7 +160,7 @@ class TrialReport(Callback):
         """
         if not _is_training(trainer) or not trainer.is_global_zero:
             return
-        lines = [line for line in read_lines(self.folder / "progress.jsonl") if "epoch" in line]
+        lines = read_epochs(self.folder / "progress.jsonl")
         epochs = standing_epochs(lines)
         summary = summarize(epochs, self.metric, self.mode, self.epoch)
         if summary is None:

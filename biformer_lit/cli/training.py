@@ -7,6 +7,7 @@ import sys
 import warnings
 from typing import Any
 
+from jsonargparse import Namespace
 from lightning.fabric.plugins import CheckpointIO, TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
@@ -60,6 +61,9 @@ def _checked(config: Any) -> Any:
     section = config.get(config.get("subcommand") or "") or {}
     if section.get("weights_only") is False:
         raise ConfigError("weights_only=False would run code in a checkpoint, which is never done; leave it out")
+    trainer = section.get("trainer", {})
+    if not isinstance(trainer, dict | Namespace):  # null and [] pass the parser, and nobody can build them
+        raise ConfigError(f"trainer: {trainer!r} holds no settings; write them by name, or leave it out")
     return config
 
 

@@ -139,7 +139,13 @@ class HFDataModule(LightningDataModule):
     def divide(self, split: str) -> tuple[Integers, Integers]:
         """Rows of the training split to train and to validate on; at random here. ``check`` came first."""
         rows = np.arange(len(self._tables[split]))
-        train, held_out = train_test_split(rows, test_size=self.val_fraction, random_state=self.split_seed)
+        second = int(np.ceil(self.val_fraction * len(rows)))
+        problem = (
+            f"of {len(rows)} rows leaves {len(rows) - second} for training and {second} for validation, but each part "
+            "needs one; change it, or set data.init_args.val_split"
+        )
+        require(0 < second < len(rows), "val_fraction", self.val_fraction, problem)
+        train, held_out = train_test_split(rows, test_size=second, random_state=self.split_seed)
         return np.sort(train), np.sort(held_out)
 
     def collate(self, part: Part) -> Collate:
@@ -174,6 +180,8 @@ class HFDataModule(LightningDataModule):
 
     def _open(self) -> None:
         splits = self.load()
+        if not splits:  # dataset_dict.json may list none
+            raise DataError(f"data.init_args.dataset: {self.dataset!r} has no split at all; write it anew")
         first = self.train_split if self.train_split in splits else next(iter(splits))
         features = columns_of(splits[first], first)
         self._image_column = find_image_column(features, self.image_column)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import datasets
+import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
@@ -213,7 +214,8 @@ class DetectionDataModule(DenseDataModule):
         boxes = field_values(stored_column(table, fields.column), fields.box)
         if len(boxes) == 0:
             raise DataError(_no_object(split))
-        largest = pc.max(pc.list_flatten(boxes)).as_py()
+        # as float64, for Arrow knows no largest half; huge integers may lose digits
+        largest = pc.max(pc.list_flatten(boxes).cast(pa.float64(), safe=False)).as_py()
         if not self.normalised and largest is not None and largest <= LARGEST_FRACTION:
             raise DataError(
                 f"data.init_args.normalised: false, but no box in split {split!r} holds a number above {largest:g}, as "

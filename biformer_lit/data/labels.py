@@ -50,7 +50,7 @@ class Classes:
         number = self._numbers.get(value) if isinstance(value, int | float | str) else None
         if number is None:
             raise DataError(
-                f"{where}: label {value!r} is not one of the {len(self.names)} classes known from the "
+                f"{where}: label {_shown(value)} is not one of the {len(self.names)} classes known from the "
                 f"training data ({shorten(self.names)}); correct the data, or set data.init_args.{self._argument}"
             )
         return number
@@ -59,6 +59,11 @@ class Classes:
         """Class numbers of all rows of a split, shape (rows,); see ``number``."""
         numbers = (self.number(value, f"split {split!r}, row {row}") for row, value in enumerate(values))
         return np.fromiter(numbers, np.int64, len(values))
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)  # somebody's images may stand where labels should
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def stored_labels(dataset: datasets.Dataset, column: str, split: str) -> list[int | str | None]:

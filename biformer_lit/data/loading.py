@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import datasets
+import pyarrow as pa
 
 from biformer_lit.data.digits import load_digits_dataset
 from biformer_lit.data.scenes import SCENES, Scenes, load_scenes
@@ -18,15 +19,19 @@ _SPLIT_NAMES = {
     "validation": ("validation", "val", "valid", "dev", "eval", "evaluation"),
     "test": ("test", "testing"),
 }
-_LOADING_ERRORS = (
+LOADING_ERRORS = (
     OSError,
     ValueError,
     TypeError,
     RuntimeError,
     KeyError,
     IndexError,
+    AttributeError,
+    AssertionError,
+    pa.ArrowException,
     datasets.exceptions.DatasetsError,
 )
+"""What ``datasets`` raises on files, or descriptions of their columns, that are not sound."""
 _DEFAULT_SCENES = Scenes()
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 
@@ -87,10 +92,10 @@ def _load_local(path: Path, config_name: str | None, streaming: bool) -> dict[st
                 loaded = {str(loaded.split or "train"): loaded}
             return {name: _stream(table) for name, table in loaded.items()} if streaming else dict(loaded)
         return dict(datasets.load_dataset(str(path.resolve()), name=config_name, streaming=streaming))
-    except _LOADING_ERRORS as error:
+    except LOADING_ERRORS as error:
         raise DataError(
             f"data.init_args.dataset: the folder {str(path)!r} cannot be opened as a data set "
-            f"({_reason(error)}); it must hold Parquet files, none without rows, images in one folder per "
+            f"({reason(error)}); it must hold Parquet files, none without rows, images in one folder per "
             "class, or the output of save_to_disk"
         ) from error
 
@@ -98,15 +103,21 @@ def _load_local(path: Path, config_name: str | None, streaming: bool) -> dict[st
 def _load_hub(name: str, config_name: str | None, revision: str | None, streaming: bool) -> dict[str, Any]:
     try:
         return dict(datasets.load_dataset(name, name=config_name, revision=revision, streaming=streaming))
-    except _LOADING_ERRORS as error:
+    except LOADING_ERRORS as error:
         raise DataError(
             f"data.init_args.dataset: there is no folder {name!r} here, and the data set of that name "
-            f"cannot be loaded from the Hugging Face hub ({_reason(error)}); check the name, config_name, "
+            f"cannot be loaded from the Hugging Face hub ({reason(error)}); check the name, config_name, "
             "revision, the network and HF_HUB_OFFLINE, or download it elsewhere and give the folder"
         ) from error
 
 
-def _reason(error: BaseException) -> str:
+def unreadable(where: str, error: BaseException) -> str:
+    """The message about a stored row that ``datasets`` cannot give; ``where`` begins it."""
+    return f"{where}: cannot be read as its columns are described ({reason(error)}); write the data set anew"
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong within ``datasets``, short and on one line."""
     # datasets wraps the telling error ("column names don't match") into one that says nothing
     if isinstance(error, datasets.exceptions.DatasetGenerationError) and error.__cause__ is not None:
         error = error.__cause__

@@ -1,5 +1,6 @@
 """Data sets of training and evaluation: stored rows become samples of tensors."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
@@ -10,6 +11,7 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 from biformer_lit.data.boxes import Repairs
 from biformer_lit.data.images import BadImageError
 from biformer_lit.data.labels import Integers
+from biformer_lit.data.loading import LOADING_ERRORS, unreadable
 from biformer_lit.data.sampling import SampleKey, sample_seed
 from biformer_lit.errors import DataError
 
@@ -111,9 +113,16 @@ class RowDataset(Dataset[dict[str, Any]]):
     def _sample(self, row: int, key: SampleKey) -> dict[str, Any]:
         where = f"split {self.skipped.split!r}, row {row}"
         if self._seed is None:
-            return self._read(self._table[row], where)
+            return self._read(self._stored(row, where), where)
         with sample_seed(self._seed, "augment", *key):
-            return self._read(self._table[row], where)
+            return self._read(self._stored(row, where), where)
+
+    def _stored(self, row: int, where: str) -> dict[str, Any]:
+        try:
+            stored: dict[str, Any] = self._table[row]
+        except LOADING_ERRORS as error:
+            raise DataError(unreadable(where, error)) from error
+        return stored
 
 
 class RowStream(IterableDataset[dict[str, Any]]):
@@ -177,7 +186,15 @@ class RowStream(IterableDataset[dict[str, Any]]):
         epoch, passed = map(int, self._start.tolist())
         stride, offset = self._world_size * workers, self._rank * workers + worker
         readable = True
-        for number, example in enumerate(self._stream):
+        rows = iter(self._stream)
+        for number in itertools.count():
+            try:
+                example = next(rows)
+            except StopIteration:
+                return
+            except LOADING_ERRORS as error:
+                yield {"error": unreadable(f"split {self.skipped.split!r}, streamed row {number}", error)}
+                return
             # the loader takes the batches of its workers in turns, and leaves out one without a readable image
             batch, place = divmod(number, self._batch_size)
             readable = readable and (place > 0 or not self._skip_bad)

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from biformer_lit.errors import ConfigError
-from biformer_lit.yaml_text import read_yaml_text
+from biformer_lit.yaml_text import load_yaml
 
 _SHORT_FORM = {"key", "values", "low", "high", "log", "step", "integer"}
 _EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
@@ -48,10 +48,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: With the file and, where there is one, the line.
     """
     try:
-        text = read_yaml_text(path)
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        _check_keys(path, node, ())
-        values = yaml.safe_load(text)
+        values = load_yaml(path)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; give the path of a study file") from None
     except yaml.MarkedYAMLError as error:
@@ -59,7 +56,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: {where}not YAML ({error.problem}); correct it") from None
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
         if isinstance(error, ConfigError):
-            raise error if str(error).startswith(str(path)) else ConfigError(f"{path}: {error}") from None
+            raise ConfigError(f"{path}: {error}") from None
         raise ConfigError(f"{path}: cannot be read as YAML in UTF-8 ({' '.join(str(error).split())})") from None
     if not isinstance(values, dict):
         found = "nothing" if values is None else f"a {type(values).__name__}"
@@ -96,24 +93,6 @@ def _beside(path: Path, base: Any) -> Any:
     if isinstance(base, str) and (path.parent / base).is_file():
         return str((path.parent / base).resolve())
     return base
-
-
-def _check_keys(path: Path, node: Any, inside: tuple[int, ...]) -> None:
-    """Refuse what YAML's reader accepts in silence: a key given twice, and a value that contains itself."""
-    if id(node) in inside:
-        raise ConfigError(f"{path}: line {node.start_mark.line + 1}: a value contains itself; remove the alias")
-    inside = (*inside, id(node))
-    if isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            _check_keys(path, item, inside)
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            name = str(key.value)
-            if name in seen and name != "<<":
-                raise ConfigError(f"{path}: line {key.start_mark.line + 1}: {name} is given twice; remove one")
-            seen.add(name)
-            _check_keys(path, value, inside)
 
 
 def _numbers(value: Any) -> Any:

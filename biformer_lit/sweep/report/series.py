@@ -6,7 +6,7 @@ from statistics import mean, stdev
 
 import pandas as pd
 
-from biformer_lit.history import read_lines, standing_epochs
+from biformer_lit.history import read_epochs, standing_epochs
 from biformer_lit.sweep.report.content import Content
 
 ROWS = 40  # cells in a plot of differences
@@ -104,10 +104,10 @@ def learning_curves(content: Content) -> list[Curve]:
         values: dict[int, list[float]] = {}
         folders = content.trial_folders(cell)
         for folder in folders.values():
-            lines = [line for line in read_lines(folder / "progress.jsonl") if "epoch" in line]
-            for line in standing_epochs(lines):
-                if metric in line["metrics"]:
-                    values.setdefault(int(line["epoch"]), []).append(float(line["metrics"][metric]))
+            for line in standing_epochs(read_epochs(folder / "progress.jsonl")):
+                value = float(line["metrics"].get(metric, math.nan))
+                if math.isfinite(value):
+                    values.setdefault(int(line["epoch"]), []).append(value)
         if values:
             epochs = sorted(values)
             sd = [stdev(values[epoch]) if len(values[epoch]) > 1 else math.nan for epoch in epochs]
