@@ -4,9 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
+
+from biformer_lit.cli import main
 
 
 def fit(root, folder, *more):
@@ -74,3 +77,40 @@ def test_killed_and_resumed(root, tmp_path, uninterrupted, epoch, batch, every_n
         assert end[part].keys() == uninterrupted[part].keys()
         for name, tensor in end[part].items():
             assert torch.equal(tensor, uninterrupted[part][name]), f"{part} {name}"
+
+
+def test_stopped_twice_after_the_last_batch_of_an_epoch(root, tmp_path, monkeypatch):
+    """Checkpoints of a session that began at such a place have to tell the epoch, too."""
+    monkeypatch.chdir(tmp_path)
+    tiny = [
+        "fit",
+        "--config",
+        str(root / "tests/configs/tiny.yaml"),
+        "--trainer.max_epochs",
+        "4",
+        "--config",
+        "stop.yaml",
+    ]
+
+    def run(epoch, *options):
+        Path("stop.yaml").write_text(f"""
+trainer:
+  callbacks:
+    - class_path: signaller.Signaller
+      init_args: {{what: bug, epoch: {epoch}, batch: 1}}
+    - class_path: lightning.pytorch.callbacks.ModelCheckpoint
+      init_args: {{filename: last, enable_version_counter: false, every_n_train_steps: 4}}
+""")
+        return main([*tiny, "--monitoring", "false", *options])
+
+    wanted = run(-1).model.state_dict()
+    resumed = []
+    for version, epoch in enumerate((1, 2), start=1):
+        with pytest.raises(KeyError, match="a defect"):
+            run(epoch, *resumed)
+        resumed = ["--ckpt_path", f"runs/tiny/version_{version}/checkpoints/last.ckpt"]
+        assert torch.load(resumed[1], weights_only=True)["global_step"] == 4 * epoch
+    end = run(-1, *resumed)
+    assert end.trainer.global_step == 16
+    for name, tensor in wanted.items():
+        assert torch.equal(end.model.state_dict()[name], tensor), name

@@ -238,8 +238,14 @@ class BiFormerTask(LightningModule, ABC):
         return {"optimizer": optimizer, "lr_scheduler": scheduler}  # type: ignore[return-value]
 
     def on_train_start(self) -> None:
-        """Refuse a run whose schedule cannot be known, before its first step."""
+        """Refuse a run whose schedule cannot be known, before its first step; begin the right epoch."""
         self._count_steps()
+        loop = self.trainer.fit_loop
+        batches = loop.epoch_loop
+        if loop.restarted_mid_epoch and batches.restarted_on_train_batch_end and batches.batch_progress.is_last_batch:
+            # Saved after the last batch of an epoch, which Lightning (2.6) now counts as ended. But it does not count the
+            # next one as begun: checkpoints of this session would be one epoch behind, and one more resume repeat one.
+            loop.reset_restart_stage()
 
     def _count_steps(self) -> tuple[int, int]:
         """Steps of the whole run and of the warm-up.
