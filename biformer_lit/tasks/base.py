@@ -243,8 +243,8 @@ class BiFormerTask(LightningModule, ABC):
         loop = self.trainer.fit_loop
         batches = loop.epoch_loop
         if loop.restarted_mid_epoch and batches.restarted_on_train_batch_end and batches.batch_progress.is_last_batch:
-            # Saved after the last batch of an epoch, which Lightning (2.6) now counts as ended. But it does not count the
-            # next one as begun: checkpoints of this session would be one epoch behind, and one more resume repeat one.
+            # Saved after the last batch of an epoch, which Lightning (2.6) now counts as ended. But it would not count
+            # the next one as begun: checkpoints would be one epoch behind, and one more resume repeat an epoch.
             loop.reset_restart_stage()
 
     def _count_steps(self) -> tuple[int, int]:
