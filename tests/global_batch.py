@@ -112,6 +112,9 @@ def train(case, processes, strategy):
         enable_model_summary=False,
         **several,
     )
+    if strategy == "ddp_spawn":  # weights come back into a network that is there
+        task.num_classes = 11 if settings.get("task") == "segmentation" else 10
+        task.configure_model()
     trainer.fit(task, datamodule=data)
     return trainer, {
         "weights": {name: value.clone() for name, value in task.net.state_dict().items()},

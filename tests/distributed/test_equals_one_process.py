@@ -42,7 +42,9 @@ def two(root, tmp_path_factory):
 
 
 def check_equal(found, wanted, tolerance=1e-5):
-    assert found["steps"] == wanted["steps"] == STEPS
+    assert wanted["steps"] == STEPS
+    if found["ranks"][0] is not None:  # who has only spawned the others has not counted
+        assert found["steps"] == STEPS
     assert found["weights"].keys() == wanted["weights"].keys()
     moved = 0
     for name, value in wanted["weights"].items():
