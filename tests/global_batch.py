@@ -17,7 +17,7 @@ from timm.layers import DropPath
 from biformer_lit import ClassificationTask, SegmentationTask
 from biformer_lit.backbone import Backbone
 from biformer_lit.data import ClassificationDataModule, SegmentationAugmentation, SegmentationDataModule
-from biformer_lit.data.scenes import Scenes
+from biformer_lit.data.scenes import CLASS_NAMES, Scenes
 from biformer_lit.plugins import SyncBatchNorm
 from biformer_lit.tasks import Mixing, Optimization
 
@@ -113,7 +113,8 @@ def train(case, processes, strategy):
         **several,
     )
     if strategy == "ddp_spawn":  # weights come back into a network that is there
-        task.num_classes = 11 if settings.get("task") == "segmentation" else 10
+        names = CLASS_NAMES if settings.get("task") == "segmentation" else [str(digit) for digit in range(10)]
+        task.num_classes, task.class_names = len(names), list(names)
         task.configure_model()
     trainer.fit(task, datamodule=data)
     return trainer, {
