@@ -1,13 +1,17 @@
 """The device that a command is asked for, and how much of its memory is in use."""
 
 import os
-import resource
 import sys
 from pathlib import Path
 
 import torch
 
 from biformer_lit.errors import ConfigError
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 
 def find_device(name: str) -> torch.device:
@@ -37,14 +41,14 @@ def restart_peak(device: torch.device) -> int:
         torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device)
     clear = Path("/proc/self/clear_refs")
-    if os.access(clear, os.W_OK):
+    if resource is not None and os.access(clear, os.W_OK):
         clear.write_text("5")  # resets the peak
         return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     return peak_memory(device)
 
 
 def peak_memory(device: torch.device) -> int:
-    """The most bytes that were in use since :func:`restart_peak`."""
+    """The most bytes that were in use since :func:`restart_peak`; 0 where the system does not tell (Windows)."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device)
@@ -52,5 +56,7 @@ def peak_memory(device: torch.device) -> int:
     if status.exists():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024
+    if resource is None:
+        return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -14,9 +14,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from biformer_lit.errors import lost_contact
 from biformer_lit.parent import VARIABLE
 
-_GUESSES = {
-    signal.SIGKILL: " (the system may have been out of memory)",
-    signal.SIGBUS: " (shared memory may have been used up; fewer data workers need less)",
+_GUESSES = {  # by name: Windows has neither
+    "SIGKILL": " (the system may have been out of memory)",
+    "SIGBUS": " (shared memory may have been used up; fewer data workers need less)",
 }
 
 
@@ -82,4 +82,4 @@ def _signal(number: int) -> str:
         name = signal.Signals(number).name
     except ValueError:
         return f"was ended by signal {number}"
-    return f"was ended by {name}{_GUESSES.get(signal.Signals(number), '')}"
+    return f"was ended by {name}{_GUESSES.get(name, '')}"

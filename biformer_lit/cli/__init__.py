@@ -4,6 +4,7 @@ What a command needs is imported when it is called: importing PyTorch takes long
 """
 
 import contextlib
+import importlib.util
 import os
 import pickle
 import re
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import yaml
 
 from biformer_lit.cli.refusing import fail
-from biformer_lit.errors import BiFormerLitError, lost_contact
+from biformer_lit.errors import BiFormerLitError, ConfigError, lost_contact
 from biformer_lit.messages import COMMANDS, one_line
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ def main(args: list[str] | dict[str, Any] | None = None) -> "LightningCLI | None
 
 
 def _sweep(args: list[str]) -> None:
+    if importlib.util.find_spec("fcntl") is None:
+        raise ConfigError("sweep needs a POSIX system (Linux, macOS, WSL): its trials share locked files")
     from biformer_lit.sweep.command import sweep  # noqa: PLC0415
 
     status = sweep(args, parse_fit, _measure, _estimate)
