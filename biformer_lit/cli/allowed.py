@@ -62,7 +62,7 @@ def check_named(config: Any, where: str = "") -> None:
 
 
 def _check_class(path: str, extra: Any, where: str) -> None:
-    found = _imported(path)
+    found = imported(path)
     fits = isinstance(found, type) and issubclass(found, BASES)
     if not fits and not (found is not None and path.startswith(_OF_STRATEGIES)):
         raise ConfigError(
@@ -75,7 +75,7 @@ def _check_class(path: str, extra: Any, where: str) -> None:
         )
 
 
-def _imported(path: str) -> Any:
+def imported(path: str) -> Any:
     """What a dotted path names, if its module has been imported; the parser has imported what it will make."""
     module, *names = path.split(".")
     while names and f"{module}.{names[0]}" in sys.modules:

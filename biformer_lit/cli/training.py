@@ -1,10 +1,6 @@
 """``fit``, ``validate``, ``test`` and ``predict``: LightningCLI over our tasks and data modules."""
 
-import contextlib
-import io
 import os
-import sys
-import warnings
 from typing import Any
 
 from jsonargparse import Namespace
@@ -31,15 +27,15 @@ from biformer_lit.callbacks import (
 from biformer_lit.callbacks.tensorboard import tensorboard_writers
 from biformer_lit.cli.allowed import check_named
 from biformer_lit.cli.disk import one_disk_error
+from biformer_lit.cli.from_checkpoint import with_settings_of
 from biformer_lit.cli.refusing import OneLineErrors
 from biformer_lit.data import HFDataModule
-from biformer_lit.dotted import flat
 from biformer_lit.errors import BiFormerLitError, CheckpointError, ConfigError, causes
 from biformer_lit.parent import VARIABLE
 from biformer_lit.plugins import AtomicCheckpointIO, SyncBatchNorm
 from biformer_lit.report import print_results
 from biformer_lit.tasks import BiFormerTask
-from biformer_lit.tasks.checkpoint import check_is_task
+from biformer_lit.tasks.from_checkpoint import class_name
 
 
 class TrainingParser(OneLineErrors, LightningArgumentParser):
@@ -104,7 +100,7 @@ class BiFormerCLI(LightningCLI):
             raise ConfigError(f"seed_everything: {error}") from error
 
     def _parse_ckpt_path(self) -> None:
-        """Let a checkpoint bring its settings along, as LightningCLI does, but say which it overrides."""
+        """Let a checkpoint decide what is its own, where LightningCLI takes all that it holds."""
         subcommand = self.config.get("subcommand") or ""
         section = self.config.get(subcommand, {})
         path = section.get("ckpt_path")
@@ -119,38 +115,13 @@ class BiFormerCLI(LightningCLI):
         if not path or by_name:
             return
         contents = read_checkpoint(path, resume=subcommand == "fit")
-        check_is_task(contents, path)
-        if self.config.subcommand == "fit" and "optimizer_states" not in contents:
+        class_name(contents, path)
+        if subcommand == "fit" and "optimizer_states" not in contents:
             raise CheckpointError(
                 f"{path}: was saved without the optimiser's state (save_weights_only), so it cannot be resumed; "
                 "to start from its weights set model.init_args.weights instead"
             )
-        typed = flat(section.get("model").as_dict() if section.get("model") else {})
-        try:
-            with contextlib.redirect_stderr(io.StringIO()) as said:
-                super()._parse_ckpt_path()
-        except SystemExit:
-            reason = said.getvalue().rpartition("error: ")[2].partition("\n")[0]
-            raise CheckpointError(
-                f"{path}: holds settings that do not fit ({reason}); to use its weights alone set "
-                "model.init_args.weights instead"
-            ) from None
-        sys.stderr.write(said.getvalue())
-        model = self.config[self.config.subcommand].model
-        if "weights" in model.get("init_args", {}):  # the checkpoint has its own; the run's first ones may be gone
-            model.init_args.weights = None
-        used = flat(model.as_dict())
-        overridden = [
-            f"{key}: {value!r} gives way to {used[key]!r}"
-            for key, value in typed.items()
-            if key in used and value is not None and used[key] != value
-        ]
-        if overridden:
-            warnings.warn(
-                f"--ckpt_path brings the settings of its own run: {'; '.join(overridden)}. To use its weights with "
-                "other settings, set model.init_args.weights instead",
-                stacklevel=2,
-            )
+        self.config = with_settings_of(self.parser, self.config, contents, path)
 
     def instantiate_classes(self) -> None:
         """Build what the config names; our own errors come out as themselves.
