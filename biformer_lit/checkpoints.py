@@ -8,6 +8,7 @@ from pathlib import Path
 
 _PREVIOUS = ".previous"
 _SUFFIX = ".ckpt"
+_MOST_PACKED = 10  # times its own size that a compressed file may unpack to: weights hardly pack at all
 
 
 def previous_of(path: Path) -> Path:
@@ -33,12 +34,24 @@ def damage(path: Path) -> str | None:
         return None
     try:
         with zipfile.ZipFile(path) as archive:
+            if claims := _claims(archive, path.stat().st_size):
+                return claims
             bad = archive.testzip() or next((one.filename for one in archive.infolist() if _is_mislabelled(one)), None)
     except zipfile.BadZipFile as error:
         return "incomplete" if "not a zip file" in str(error) else str(error)
     except (OSError, RuntimeError, ValueError, EOFError, LookupError, OverflowError, struct.error, zlib.error) as error:
         return str(error) or type(error).__name__
     return None if bad is None else f"{bad} differs from its checksum"
+
+
+def _claims(archive: zipfile.ZipFile, size: int) -> str | None:
+    """What a file claims to hold beyond what it can, or None. ``torch.save`` compresses nothing."""
+    entries = archive.infolist()
+    stored = sum(one.file_size for one in entries if one.compress_type == zipfile.ZIP_STORED)
+    packed = sum(one.file_size for one in entries if one.compress_type != zipfile.ZIP_STORED)
+    if stored > size or packed > _MOST_PACKED * size:
+        return f"its entries claim {stored + packed:,} bytes, in a file of {size:,}"
+    return None
 
 
 def _is_mislabelled(entry: zipfile.ZipInfo) -> bool:

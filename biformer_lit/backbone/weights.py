@@ -36,6 +36,8 @@ _RENAMES = tuple(
 _STEM_NAMES = {"0": "conv1", "1": "norm1", "3": "conv2", "4": "norm2"}
 _PATCH_STEM_NAMES = {"0": "conv", "1": "norm"}
 _SEED = ".routing_seed"
+_MOST_REPEATED = 1_000_000  # numbers of a tensor whose file holds fewer and repeats them
+_DEEPEST = 8  # dicts within dicts that are looked into
 _WRAPPER = re.compile(r"^(?:module\.|_orig_mod\.|net\.|model\.)+")
 
 
@@ -94,7 +96,11 @@ def rename_released(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def check_fits(model: nn.Module, state_dict: Mapping[str, Any]) -> str | None:
     """What keeps ``state_dict`` from filling ``model``, as one readable line, or None if nothing does."""
     own = {key: tuple(value.shape) for key, value in model.state_dict().items()}
-    given = {key: tuple(value.shape) for key, value in state_dict.items()}
+    return describe_misfit(own, {key: tuple(value.shape) for key, value in state_dict.items()})
+
+
+def describe_misfit(own: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]]) -> str | None:
+    """How shapes that are given differ from a model's own, as one readable line, or None if they do not."""
     problems = []
     for what, keys in (
         ("missing", [key for key in own if key not in given]),
@@ -198,7 +204,23 @@ def read_checkpoint(path: str | Path, *, resume: bool = False) -> dict[str, Any]
         raise CheckpointError(_damaged(path, f"or not a PyTorch file ({reason})", resume)) from None
     if not isinstance(contents, dict):
         raise CheckpointError(f"{path}: holds a {type(contents).__name__} instead of a dict of tensors")
+    if name := _unreal(contents):
+        raise CheckpointError(f"{path}: {name} is no plain tensor with all its numbers in the file; save it as one")
     return contents
+
+
+def _unreal(contents: Mapping[Any, Any], prefix: str = "") -> str | None:
+    """The name of a tensor of weights that claims more numbers than the file holds, or is of another kind."""
+    for key, value in contents.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Tensor):
+            if value.layout != torch.strided or value.device.type == "meta" or value.is_quantized:
+                return name
+            if value.numel() > _MOST_REPEATED and value.untyped_storage().nbytes() < value.nbytes:
+                return name
+        elif isinstance(value, Mapping) and prefix.count(".") < _DEEPEST and (found := _unreal(value, f"{name}.")):
+            return found
+    return None
 
 
 def _check_bytes(path: Path, resume: bool) -> None:

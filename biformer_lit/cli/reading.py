@@ -3,7 +3,7 @@
 import functools
 import logging
 import re
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import yaml
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -24,7 +24,9 @@ class Refusal(SystemExit):
 
 
 class RaisingParser(TrainingParser):
-    """The same parser, whose errors can be caught."""
+    """The same parser, whose errors can be caught. What it reads are the settings of studies, which are files."""
+
+    typed_by_a_person: ClassVar[bool] = False
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise the message as one line."""

@@ -1,7 +1,8 @@
 """``fit``, ``validate``, ``test`` and ``predict``: LightningCLI over our tasks and data modules."""
 
 import os
-from typing import Any
+import sys
+from typing import Any, ClassVar
 
 from jsonargparse import Namespace
 from lightning.fabric.plugins import CheckpointIO, TorchCheckpointIO
@@ -26,6 +27,7 @@ from biformer_lit.callbacks import (
 )
 from biformer_lit.callbacks.tensorboard import tensorboard_writers
 from biformer_lit.cli.allowed import check_named
+from biformer_lit.cli.compilation import check_compile
 from biformer_lit.cli.disk import one_disk_error
 from biformer_lit.cli.from_checkpoint import with_settings_of
 from biformer_lit.cli.refusing import OneLineErrors
@@ -36,14 +38,23 @@ from biformer_lit.plugins import AtomicCheckpointIO, SyncBatchNorm
 from biformer_lit.report import print_results
 from biformer_lit.tasks import BiFormerTask
 from biformer_lit.tasks.from_checkpoint import class_name
+from biformer_lit.tasks.restore import check_size, shapes_of
 
 
 class TrainingParser(OneLineErrors, LightningArgumentParser):
     """LightningCLI's parser with errors for people, which takes the documented classes and no others."""
 
-    def parse_args(self, *args: Any, **kwargs: Any) -> Any:
+    typed_by_a_person: ClassVar[bool] = True
+
+    def parse_args(self, args: Any = None, *more: Any, **kwargs: Any) -> Any:
         """Parse a command line."""
-        return _checked(super().parse_args(*args, **kwargs))
+        config = _checked(super().parse_args(args, *more, **kwargs))
+        if "subcommand" in config:
+            model = (config.get(config.get("subcommand") or "") or {}).get("model") or {}
+            given = sys.argv[1:] if args is None else args
+            settings = (model.get("init_args") or {}).get("compile", False)
+            check_compile(settings, given if self.typed_by_a_person else ())
+        return config
 
     def parse_object(self, *args: Any, **kwargs: Any) -> Any:
         """Parse settings that were read already."""
@@ -81,6 +92,8 @@ class BiFormerCLI(LightningCLI):
     objects) is added here, so that a config that lists callbacks of its own does not lose them; ``--monitoring false``
     leaves them out.
     """
+
+    _held: tuple[dict[str, tuple[int, ...]], str] | None = None  # shapes of the checkpoint's weights, and its file
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Arguments of our own, beside LightningCLI's."""
@@ -122,6 +135,7 @@ class BiFormerCLI(LightningCLI):
                 "to start from its weights set model.init_args.weights instead"
             )
         self.config = with_settings_of(self.parser, self.config, contents, path)
+        self._held = (shapes_of(contents), path)
 
     def instantiate_classes(self) -> None:
         """Build what the config names; our own errors come out as themselves.
@@ -132,6 +146,8 @@ class BiFormerCLI(LightningCLI):
             super().instantiate_classes()
         except ValueError as error:
             raise _own_error(error) from error
+        if self._held is not None:
+            check_size(self.model, *self._held)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, with what watches a run."""

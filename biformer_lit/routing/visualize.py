@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from biformer_lit.backbone import Backbone, load_weights
 from biformer_lit.backbone.weights import read_checkpoint
-from biformer_lit.errors import CheckpointError, ConfigError
+from biformer_lit.errors import ConfigError
 from biformer_lit.routing.blocks import RoutedBlock, check_point, record_blocks, routing_backbone
 from biformer_lit.routing.draw import draw_block, draw_sheet
 from biformer_lit.routing.paint import Array
@@ -97,7 +97,8 @@ def _load_net(checkpoint: str, backbone: Backbone) -> tuple[nn.Module, list[str]
     if isinstance(settings, dict) and "_class_path" in settings:
         if backbone != Backbone():
             raise ConfigError(f"backbone: {checkpoint} brings its own network along; leave the --backbone options out")
-        net, names = _load_task_net(checkpoint)
+        task = load_task(checkpoint)
+        net, names = task.net, task.class_names
     else:
         net, names = backbone.build(_count_classes(contents)).eval(), []
         load_weights(net, checkpoint)
@@ -107,17 +108,6 @@ def _load_net(checkpoint: str, backbone: Backbone) -> tuple[nn.Module, list[str]
             "there is nothing to draw; give a network that routes"
         )
     return net, names
-
-
-def _load_task_net(checkpoint: str) -> tuple[nn.Module, list[str]]:
-    try:
-        task = load_task(checkpoint)
-    except TypeError as error:  # how Python says that names differ
-        raise CheckpointError(
-            f"{checkpoint}: its weights and its settings do not fit together ({str(error).partition(':')[0]}); give a "
-            "checkpoint as a run of this version saved it"
-        ) from None
-    return task.net, task.class_names
 
 
 def _count_classes(contents: Mapping[str, Any]) -> int:

@@ -4,6 +4,7 @@ import inspect
 import logging
 from abc import ABC, abstractmethod
 from dataclasses import asdict, is_dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 
 import torch
@@ -11,13 +12,15 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from typing_extensions import Self
 
 from biformer_lit.backbone import Backbone, load_weights
-from biformer_lit.backbone.weights import check_fits
+from biformer_lit.backbone.weights import check_fits, read_checkpoint
 from biformer_lit.errors import CheckpointError, ConfigError
 from biformer_lit.seeding import base_seed, derive_seed, local_seed, seed_all
 from biformer_lit.tasks.finite import FiniteSteps
 from biformer_lit.tasks.optim import Optimization
+from biformer_lit.tasks.restore import restore
 
 logger = logging.getLogger(__name__)
 Group = TypeVar("Group")
@@ -126,6 +129,44 @@ class BiFormerTask(LightningModule, ABC):
             if is_dataclass(value) and not isinstance(value, type):
                 self.hparams[key] = asdict(value)
         self.hparams.setdefault("_class_path", f"{type(self).__module__}.{type(self).__qualname__}")
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]  # Lightning's is no plain classmethod
+        cls,
+        checkpoint_path: str | Path,
+        map_location: Any = None,
+        hparams_file: str | Path | None = None,
+        strict: bool | None = None,  # noqa: ARG003
+        weights_only: bool | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """The task that a checkpoint holds, with its network built.
+
+        Of the checkpoint's settings those are used that it decides (:mod:`biformer_lit.tasks.from_checkpoint`): the
+        file of weights that its run began with need not be there any more, and nothing is compiled.
+
+        Args:
+            checkpoint_path: A ``.ckpt`` file.
+            map_location: Device to put the task on; what else ``torch.load`` takes here leaves it on the CPU.
+            hparams_file: Not taken: the checkpoint has its settings.
+            strict: As in Lightning, but weights that do not fit are refused either way.
+            weights_only: Not taken: code in a file is never run.
+            **kwargs: Arguments of the task that count instead of the checkpoint's.
+
+        Raises:
+            CheckpointError: If the file cannot be read, is from no training run, or holds other weights than its
+                settings ask for.
+            ConfigError: On an argument that is not taken.
+        """
+        if hparams_file is not None or weights_only is False:
+            raise ConfigError(
+                "load_from_checkpoint takes no hparams_file, for the checkpoint has its settings, and no "
+                "weights_only=False, which would run code in it; leave them out"
+            )
+        if inspect.isabstract(cls):
+            raise ConfigError(f"{cls.__name__} is no task by itself; call load_task, or this of the task that it is")
+        task = restore(cls, read_checkpoint(checkpoint_path), checkpoint_path, **kwargs)
+        return task.to(map_location) if isinstance(map_location, str | int | torch.device) else task
 
     # -- building ----------------------------------------------------------------------------------------
 

@@ -7,7 +7,8 @@ from biformer_lit.errors import CheckpointError
 from biformer_lit.tasks.base import BiFormerTask
 from biformer_lit.tasks.classification import ClassificationTask
 from biformer_lit.tasks.detection import DetectionTask
-from biformer_lit.tasks.from_checkpoint import class_name, taken_settings
+from biformer_lit.tasks.from_checkpoint import class_name
+from biformer_lit.tasks.restore import restore
 from biformer_lit.tasks.segmentation import SegmentationTask
 
 _KNOWN: tuple[type[BiFormerTask], ...] = (ClassificationTask, SegmentationTask, DetectionTask)
@@ -43,8 +44,4 @@ def load_task(path: str | Path) -> BiFormerTask:
             f"{path}: was made by a task that is none of this version's; update biformer_lit, or call "
             "load_from_checkpoint of the task of your own that made it"
         )
-    task = task_class(**taken_settings(contents["hyper_parameters"], evaluation=True))
-    task.configure_model()
-    task.on_load_checkpoint(contents)  # refuses weights that do not fit, in our words
-    task.load_state_dict(contents["state_dict"])
-    return task.eval()
+    return restore(task_class, contents, path).eval()

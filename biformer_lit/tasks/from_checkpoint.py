@@ -4,7 +4,7 @@ A file from somebody else may decide what its weights are, for they are its own.
 weight: no file to read, no compiler, no kernel, and not how an evaluation is made.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from biformer_lit.errors import CheckpointError
@@ -60,8 +60,19 @@ def taken_settings(hyper_parameters: Mapping[str, Any], *, evaluation: bool = Fa
 
 def left_settings(hyper_parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that the checkpoint's run used, change its figures, and are not taken on the command line."""
-    own = {name: value for name, value in _own_settings(hyper_parameters) if _holds_text(value)}
-    return {name: hyper_parameters[name] for name in EVALUATION if name in hyper_parameters} | own
+    evaluation = {name: hyper_parameters[name] for name in EVALUATION if name in hyper_parameters}
+    return evaluation | own_text(hyper_parameters)
+
+
+def own_text(hyper_parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of somebody's own class that are never taken, for they hold text."""
+    known = {*TAKEN, *EVALUATION, *MACHINE}
+    own = {
+        name: value
+        for name, value in hyper_parameters.items()
+        if isinstance(name, str) and not name.startswith("_") and name not in known
+    }
+    return {name: value for name, value in own.items() if _holds_text(value)}
 
 
 def class_name(contents: Mapping[str, Any], path: Any) -> str:
@@ -77,13 +88,6 @@ def class_name(contents: Mapping[str, Any], path: Any) -> str:
             "to use its weights set model.init_args.weights instead"
         )
     return str(settings["_class_path"])
-
-
-def _own_settings(hyper_parameters: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    known = {*TAKEN, *EVALUATION, *MACHINE}
-    for name, value in hyper_parameters.items():
-        if isinstance(name, str) and not name.startswith("_") and name not in known:
-            yield name, value
 
 
 def _without_fields(group: str, value: Any) -> Any:

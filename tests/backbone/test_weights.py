@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+import zipfile
 
 import pytest
 import timm
@@ -10,7 +11,7 @@ from released import FIGURES, made_up_weights
 from safetensors.torch import load_file, save_file
 
 import biformer_lit
-from biformer_lit.backbone.weights import rename_released
+from biformer_lit.backbone.weights import read_checkpoint, rename_released
 from biformer_lit.errors import CheckpointError
 
 SMALL = {"depths": (1, 1, 2, 1), "dims": (32, 64, 96, 128), "num_classes": 10}
@@ -224,3 +225,33 @@ def test_convert_writes_our_names_and_overwrites_nothing(checkpoint, raw, tmp_pa
 def test_released_weights_from_made_up_figures_load_strictly():
     model = timm.create_model("biformer_stl")
     model.load_state_dict(made_up_weights(FIGURES["manifests"]["biformer_stl"], 2026))
+
+
+def test_a_file_that_claims_gigabytes(tmp_path):
+    """It is refused by what it says of itself, before any of it is unpacked."""
+    path = tmp_path / "bomb.ckpt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb/data.pkl", bytes(20_000_000))
+    with pytest.raises(CheckpointError, match=r"claim 20,000,000 bytes, in a file of 19,\d\d\d"):
+        read_checkpoint(path)
+    content = bytearray(path.read_bytes())
+    end = content.rindex(b"PK\1\2")
+    content[end + 10 : end + 12] = b"\0\0"  # said to be stored as it is
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="claim 20,000,000 bytes"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.zeros(1).expand(80_000_000_000),
+        torch.zeros(10**11, device="meta"),
+        torch.sparse_coo_tensor(torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1), (10**11,), check_invariants=True),
+    ],
+    ids=["repeated", "meta", "sparse"],
+)
+def test_a_tensor_that_claims_more_than_the_file_holds(tmp_path, tensor):
+    torch.save({"model": {"a": torch.zeros(2), "head.weight": tensor}}, tmp_path / "big.pth")
+    with pytest.raises(CheckpointError, match=r"model.head.weight is no plain tensor"):
+        read_checkpoint(tmp_path / "big.pth")
