@@ -22,7 +22,7 @@ _ROUNDING = 1e-3  # pixels; a box of one pixel that is stored as float32 fractio
 
 
 class Repairs(NamedTuple):
-    """What was done about bad boxes; each object counts once, for the first that applies.
+    """What was done about bad objects; each counts once among ``small``, ``duplicates`` and ``clipped``.
 
     Attributes:
         small: Objects left out because their box, within the image, is under one pixel wide or high, or because
@@ -30,12 +30,20 @@ class Repairs(NamedTuple):
         duplicates: Objects left out because they are the same as one before.
         clipped: Boxes that left their image by more than a pixel and were clipped to it.
         fractions: Those among ``small`` in images whose boxes all lie within 0..1, as fractions of the image size do.
+        polygons: Polygons that are none, having fewer than three points or half a point, and were left out of a mask.
+        missed: Masks of which more than half lies outside the object's own box; they are kept.
+        crowds: Objects that stand for many (``iscrowd``), which are not trained on, and not missed where not found.
+        turned: Objects that were turned with their image because they are stored in pixels of the unturned one.
     """
 
     small: int = 0
     duplicates: int = 0
     clipped: int = 0
     fractions: int = 0
+    polygons: int = 0
+    missed: int = 0
+    crowds: int = 0
+    turned: int = 0
 
     @classmethod
     def total(cls, several: Iterable["Repairs"]) -> "Repairs":
@@ -44,18 +52,30 @@ class Repairs(NamedTuple):
 
     def describe(self) -> str:
         """What was done in one line, and what may be wrong."""
-        parts = (
+        bad = (
             (self.small, "dropped (under a pixel, outside the image, or with an empty mask)"),
             (self.duplicates, "dropped as exact duplicates"),
             (self.clipped, "clipped to the image"),
+            (self.polygons, "polygons dropped (not three points)"),
+            (self.missed, "with more than half of the mask outside the box"),
         )
-        text = "objects with bad boxes: " + ", ".join(f"{count} {what}" for count, what in parts if count)
+        other = (
+            (self.crowds, "neither trained on nor scored, being crowds (iscrowd)"),
+            (self.turned, "turned with their image, whose EXIF orientation their boxes leave out"),
+        )
+        texts = (_listed("objects with bad boxes: ", bad), _listed("objects: ", other))
+        text = "; ".join(text for text in texts if text)
         if self.fractions:
             text += (
                 f"; the boxes of {self.fractions} lie within 0..1: if they are fractions of the image size, set "
                 "data.init_args.normalised: true"
             )
         return text
+
+
+def _listed(title: str, parts: Iterable[tuple[int, str]]) -> str:
+    told = [f"{count} {what}" for count, what in parts if count]
+    return title + ", ".join(told) if told else ""
 
 
 def corner_boxes(
@@ -128,19 +148,23 @@ def _shown(box: Any) -> str:
 
 
 def sound_boxes(boxes: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
-    """Clip boxes to their image and tell which are to be kept.
+    """Clip boxes to their image and tell which are to be kept; as ``clip_boxes`` for boxes of a single image."""
+    return clip_boxes(boxes, boxes.new_tensor(size).expand(len(boxes), 2))
+
+
+def clip_boxes(boxes: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Clip boxes, each to its own image, and tell which are to be kept.
 
     Args:
-        boxes: Left, top, right and bottom in pixels, (n, 4).
-        size: Height and width of the image.
+        boxes: Left, top, right and bottom in pixels (n, 4).
+        sizes: Height and width of each one's image (n, 2).
 
     Returns:
         The clipped boxes, (n, 4); whether each is at least one pixel wide and high then, bool (n,); and whether
         clipping moved a side by more than a pixel, bool (n,).
     """
-    clipped: Tensor = ops.clip_boxes_to_image(boxes, size)
-    large = torch.zeros(len(boxes), dtype=torch.bool)
-    large[ops.remove_small_boxes(clipped, 1 - _ROUNDING)] = True
+    clipped = boxes.clamp_min(0).minimum(sizes.flip(1).repeat(1, 2))
+    large = (clipped[:, 2:] - clipped[:, :2] >= 1 - _ROUNDING).all(1)
     moved = ((clipped - boxes).abs() > 1 + _ROUNDING).any(1)
     return clipped, large, moved
 

@@ -1,13 +1,14 @@
 """Data module for object detection and instance segmentation."""
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, get_args
 
 import datasets
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
+from biformer_lit.data.box_frame import BoxFrame, BoxOrientation, size_columns
 from biformer_lit.data.box_transforms import (
     BoxTransform,
     DetectionAugmentation,
@@ -20,12 +21,22 @@ from biformer_lit.data.boxes import LARGEST_FRACTION, BoxFormat, Repairs
 from biformer_lit.data.checks import require
 from biformer_lit.data.columns import find_objects_column, object_fields
 from biformer_lit.data.dense import DenseDataModule
-from biformer_lit.data.images import decode_image
-from biformer_lit.data.labels import UNLABELLED, Classes, find_classes, plain_labels, stored_column, streamed_classes
+from biformer_lit.data.images import decode_turned
+from biformer_lit.data.labels import (
+    UNLABELLED,
+    Classes,
+    Integers,
+    find_classes,
+    plain_labels,
+    stored_column,
+    streamed_classes,
+)
 from biformer_lit.data.loaders import Collate
 from biformer_lit.data.mask_transforms import DIVISOR
 from biformer_lit.data.masks import ID2LABEL, read_id2label
-from biformer_lit.data.objects import ObjectFields, ReadObjects, field_values, find_fields
+from biformer_lit.data.object_fit import Placed, place_some, require_fitting
+from biformer_lit.data.object_survey import require_readable, require_scored
+from biformer_lit.data.objects import NO_OBJECTS, ObjectFields, ReadObjects, field_values, find_fields
 from biformer_lit.data.samples import Part, Read
 from biformer_lit.errors import ConfigError, DataError
 
@@ -50,15 +61,13 @@ class ReadDetected:
 
     def __call__(self, row: dict[str, Any], where: str) -> dict[str, Any]:
         """Read a row; ``where`` begins the messages of errors."""
-        picture = decode_image(row[self.image_column], where)
+        picture, orientation = decode_turned(row[self.image_column], where)
         stored_size = picture.height, picture.width
         objects, repairs = None, Repairs()
         if self.objects is not None:
-            objects, repairs = self.objects(row, stored_size, where)
+            objects, repairs = self.objects(row, stored_size, where, orientation)
         if objects is None and self.labelled:
-            raise DataError(
-                f"{where}: the objects are missing; remove the row, or give it an empty list if it has none"
-            )
+            raise DataError(f"{where}: {NO_OBJECTS}")
         image, moved = self.transform(picture, objects or {})
         sample = {
             "image": image,
@@ -87,11 +96,21 @@ class DetectionDataModule(DenseDataModule):
     different categories in the training split, sorted.
 
     What is done about bad boxes is the same everywhere, in this order. Numbers that are not finite are an error.
-    Boxes are clipped to their image. Objects whose box is then under one pixel of the stored image wide or high, or
-    whose mask is empty, are left out. Of objects of the same class with the same box, and the same mask if masks are
-    read, only the first is kept. How many there are is logged at the end of a pass, each row once, and counted in
-    ``repairs``; clipping by no more than a pixel, as some annotation tools need it, is not. A shuffled stream does
-    not know its rows, so that only its first pass counts for certain.
+    Boxes are clipped to their image. Polygons that are not three points or more are left out of their mask. Objects
+    whose box is then under one pixel of the stored image wide or high, or whose mask is empty, are left out. Of objects
+    of the same class with the same box, and the same mask if masks are read, only the first is kept. How many there
+    are, and how many crowds, is logged at the end of a pass, each row once, and counted in ``repairs``; clipping by no
+    more than a pixel, as some annotation tools need it, is not. A shuffled stream does not know its rows, so that only
+    its first pass counts for certain.
+
+    Unless the set is a stream, all rows are looked at by ``setup``, without their images: an error that would end an
+    epoch comes before the first one, and boxes or masks that leave their images, but would lie in them in another
+    format, are told; more than half of them refuse the split.
+
+    Images are turned as their EXIF orientation says. Objects are turned along where they are in pixels of the stored
+    image: where the columns ``height`` and ``width`` of the row, or the size of a mask, are those of the stored image,
+    or boxes leave the turned image and not the stored one. A row that shows nothing (a square or upside-down image)
+    goes by what the other rows of the split show, if they agree, and else its objects count as upright.
 
     Args:
         objects_column: Column with the objects, if it cannot be guessed: a struct of lists or a list of structs.
@@ -102,6 +121,8 @@ class DetectionDataModule(DenseDataModule):
         box_format: What the four numbers are: x, y, width, height; or left, top, right, bottom; or x and y of the
             centre, width, height.
         normalised: Whether boxes (and polygons) are fractions of the image size, and not pixels.
+        box_orientation: What the objects of an image that EXIF turns are in pixels of: upright, stored, or auto for
+            what the data shows.
         num_classes: Number of classes. Checked against the data. Integer categories without names are taken as
             0..num_classes-1 if it is given; a stream needs it then.
         masks: Whether masks are read; by default if the task needs them.
@@ -124,6 +145,7 @@ class DetectionDataModule(DenseDataModule):
         mask_field: str | None = None,
         box_format: BoxFormat = "xywh",
         normalised: bool = False,
+        box_orientation: BoxOrientation = "auto",
         num_classes: int | None = None,
         masks: bool | None = None,
         image_size: int = 800,
@@ -133,6 +155,8 @@ class DetectionDataModule(DenseDataModule):
     ) -> None:
         super().__init__(**kwargs)
         require(box_format in {"xywh", "xyxy", "cxcywh"}, "box_format", box_format, "must be xywh, xyxy or cxcywh")
+        problem = "must be auto, upright or stored"
+        require(box_orientation in get_args(BoxOrientation), "box_orientation", box_orientation, problem)
         require(num_classes is None or num_classes >= 1, "num_classes", num_classes, "must be 1 or more")
         require(image_size >= 1, "image_size", image_size, "must be 1 or more")
         longest = max((image_size, *augmentation.short_sides))
@@ -141,10 +165,13 @@ class DetectionDataModule(DenseDataModule):
         self.objects_column, self.box_field, self.category_field = objects_column, box_field, category_field
         self.mask_field, self.box_format, self.normalised = mask_field, box_format, normalised
         self.masks, self.image_size, self.max_size, self.augmentation = masks, image_size, max_size, augmentation
+        self.box_orientation: BoxOrientation = box_orientation
         self._num_classes = num_classes
         self._classes: Classes | None = None
         self._fields: ObjectFields | None = None
         self._no_objects: str | None = None
+        self._size_columns: tuple[str, str] | None = None
+        self._placed: dict[str, list[Placed]] = {}
 
     @property
     def class_names(self) -> list[str]:
@@ -172,8 +199,8 @@ class DetectionDataModule(DenseDataModule):
         except DataError as error:
             self._no_objects = str(error)  # fatal for all but prediction, see check
             return []
-        self._fields = fields
-        return [column]
+        self._fields, self._size_columns = fields, size_columns(features)
+        return [column, *(self._size_columns or ())]
 
     def _find_classes(self, feature: Any, fields: ObjectFields, table: Any, split: str) -> Classes:
         expected, argument = self._num_classes, "category_field"
@@ -211,9 +238,10 @@ class DetectionDataModule(DenseDataModule):
             )
         if self.streaming:
             return
-        boxes = field_values(stored_column(table, fields.column), fields.box)
-        if len(boxes) == 0:
-            raise DataError(_no_object(split))
+        column = stored_column(table, fields.column)
+        require_scored(column, fields, f"split {split!r} has", "label it, or name another split")
+        require_readable(table, self._image_column, split, self._read_objects(BoxFrame(self.box_orientation)))
+        boxes = field_values(column, fields.box)
         # as float64, for Arrow knows no largest half; huge integers may lose digits
         largest = pc.max(pc.list_flatten(boxes).cast(pa.float64(), safe=False)).as_py()
         if not self.normalised and largest is not None and largest <= LARGEST_FRACTION:
@@ -221,6 +249,36 @@ class DetectionDataModule(DenseDataModule):
                 f"data.init_args.normalised: false, but no box in split {split!r} holds a number above {largest:g}, as "
                 "if they were fractions of the image size; set it to true, or correct the boxes"
             )
+
+        read = self._read_objects(self._frame(table, split))
+        require_fitting(self._placed[split], split, read)
+
+    def divide(self, split: str) -> tuple[Integers, Integers]:
+        """Rows to train and to validate on; see ``HFDataModule``. Both need an object."""
+        parts = super().divide(split)
+        fields = self._fields
+        if fields is not None:
+            column = stored_column(self._tables[split], fields.column)
+            for rows, use in zip(parts, ("train", "validate"), strict=True):
+                what = f"split {split!r}: the {len(rows)} rows to {use} on, without a split of their own, have"
+                remedy = "name another data.init_args.val_split, val_fraction or split_seed"
+                require_scored(column.take(pa.array(rows)), fields, what, remedy)
+        return parts
+
+    def _frame(self, table: Any, split: str) -> BoxFrame:
+        """Which pixels the objects of turned images are in, in this split."""
+        frame = BoxFrame(self.box_orientation, self._size_columns)
+        if self.streaming:
+            return frame
+        if split not in self._placed:
+            self._placed[split] = place_some(table, self._image_column, self._read_objects(frame))
+        shown = {placed.shown for placed in self._placed[split]} - {None}
+        return replace(frame, presumed="stored") if shown == {"stored"} else frame
+
+    def _read_objects(self, frame: BoxFrame) -> ReadObjects:
+        assert self._fields is not None  # noqa: S101 (there are objects)
+        assert self._classes is not None  # noqa: S101
+        return ReadObjects(self._fields, self._classes, self.box_format, self.normalised, self._wants_masks(), frame)
 
     def _wants_masks(self) -> bool:
         if self.masks is not None:
@@ -235,8 +293,8 @@ class DetectionDataModule(DenseDataModule):
             transform = TrainBoxes(self.augmentation, size, self.mean, self.std)
         objects = None
         if self._fields is not None and self._classes is not None:
-            wanted = self._wants_masks()
-            objects = ReadObjects(self._fields, self._classes, self.box_format, self.normalised, wanted)
+            source = self._source(part)
+            objects = self._read_objects(self._frame(source.table, source.split))
         return ReadDetected(image_column, objects, transform, part != "predict")
 
     def collate(self, part: Part) -> Collate:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from biformer_lit.data.orientation import TURNS, UPRIGHT
 from biformer_lit.errors import DataError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "DIB", "PPM", "JPEG2000", "AVIF", "QOI")
@@ -25,8 +26,7 @@ MOST_PIXELS = 89_478_485
 _MOST_BYTES = 2**30  # of a file that a row names
 REMEDY = "repair or remove it, or set data.init_args.on_bad_image: skip"
 
-# Pillow's decoders raise far more than OSError on damaged files
-_DECODING_ERRORS = (
+DECODING_ERRORS = (
     OSError,
     SyntaxError,
     ValueError,
@@ -43,6 +43,7 @@ _DECODING_ERRORS = (
     Image.DecompressionBombError,
     Image.DecompressionBombWarning,
 )
+"""What Pillow's decoders raise on damaged files, far more than ``OSError``."""
 
 
 class BadImageError(DataError):
@@ -74,8 +75,14 @@ def decode_image(value: Any, where: str) -> Image.Image:
         BadImageError: If there is no image, or it is truncated, damaged, missing on disk, in none of ``FORMATS``,
             of more than ``MOST_PIXELS`` or has values outside the documented ranges.
     """
+    return decode_turned(value, where)[0]
+
+
+def decode_turned(value: Any, where: str) -> tuple[Image.Image, int]:
+    """What ``decode_image`` does, and the EXIF orientation, 1 to 8, in which the image is stored."""
     with reading(where, "image"):
-        return _to_rgb(upright(open_image(value)))
+        image, orientation = turn_upright(open_image(value))
+        return _to_rgb(image), orientation
 
 
 @contextmanager
@@ -88,17 +95,26 @@ def reading(where: str, what: str) -> Iterator[None]:
     """
     try:
         yield
-    except _DECODING_ERRORS as error:
+    except DECODING_ERRORS as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise BadImageError(f"{where}: the {what} cannot be read ({reason}); {REMEDY}") from error
 
 
 def upright(image: Image.Image) -> Image.Image:
     """The image turned as its EXIF orientation says."""
+    return turn_upright(image)[0]
+
+
+def turn_upright(image: Image.Image) -> tuple[Image.Image, int]:
+    """The image turned as its EXIF orientation says, and that orientation, 1 to 8."""
+    # Pillow turns TIFF while it decodes, and forgets the orientation then
+    before = image.getexif().get(ExifTags.Base.Orientation, UPRIGHT) if image.format == "TIFF" else UPRIGHT
     image.load()
-    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # transposing copies, and few need it
-        return ImageOps.exif_transpose(image)
-    return image
+    orientation = image.getexif().get(ExifTags.Base.Orientation, UPRIGHT)
+    if orientation != UPRIGHT:  # transposing copies, and few need it
+        image = ImageOps.exif_transpose(image)
+    found = orientation if orientation != UPRIGHT else before
+    return image, found if found in TURNS else UPRIGHT
 
 
 def open_image(value: Any) -> Image.Image:
@@ -119,9 +135,9 @@ def open_image(value: Any) -> Image.Image:
     if len(value) == 0:
         raise ValueError("zero bytes are stored")
     try:
-        image = Image.open(BytesIO(value), formats=_known_formats())
+        image = Image.open(BytesIO(value), formats=known_formats())
     except UnidentifiedImageError as error:  # its own text shows a memory address
-        raise ValueError(f"not an image, or in none of the formats {', '.join(_known_formats())}") from error
+        raise ValueError(f"not an image, or in none of the formats {', '.join(known_formats())}") from error
     if image.width * image.height > MOST_PIXELS:
         raise ValueError(f"{image.width} x {image.height} pixels, above the limit of {MOST_PIXELS:,}")
     return image
@@ -139,7 +155,7 @@ def _read(path: Path) -> bytes:
 
 
 @functools.cache
-def _known_formats() -> tuple[str, ...]:
+def known_formats() -> tuple[str, ...]:
     """Those that the installed Pillow has."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)

@@ -1,5 +1,6 @@
 """Masks of single objects: polygons, COCO's run lengths and pictures become pixels."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,22 +10,27 @@ from pycocotools import mask as coco
 from torch import Tensor
 
 from biformer_lit.data.boxes import require_fractions
+from biformer_lit.data.headers import read_header
 from biformer_lit.data.images import is_empty
 from biformer_lit.data.masks import decode_mask, require_size
 from biformer_lit.errors import DataError
 
 _FARTHEST = 10  # image sides; rasterising takes memory for each pixel of an outline, also outside the image
 _LONGEST = 4_000_000  # pixels of outline; each takes 80 bytes
+_LOOSE = 1  # pixels that a mask may reach beyond its box
 _BITS = 60  # of a run's length; text may go on for ever
 
 
 def decode_object_mask(value: Any, size: tuple[int, int], normalised: bool, where: str) -> Tensor:
     """Decode the mask of one object.
 
+    Polygons of fewer than three points, or with half a point, enclose nothing and are passed over;
+    ``stray_polygons`` counts them.
+
     Args:
-        value: Polygons (a list of flat lists x, y, x, y, ..., or a single such list), COCO's run lengths (``counts``
-            as text, bytes or integers, and ``size``), or a picture as for ``decode_image``, of one channel, whose
-            pixels on the object are not 0.
+        value: Polygons (a list of flat lists x, y, x, y, ..., or a single such list, or pairs x, y), run lengths
+            (``counts`` as text, bytes or integers, and ``size``), or a picture as for ``decode_image``, of one channel,
+            whose pixels on the object are not 0.
         size: Height and width of the image.
         normalised: Whether polygons are fractions of the image size.
         where: What the message of an error starts with.
@@ -39,8 +45,7 @@ def decode_object_mask(value: Any, size: tuple[int, int], normalised: bool, wher
     if isinstance(value, dict) and "counts" in value:
         return torch.from_numpy(_from_runs(value, size, where))
     if isinstance(value, list | tuple):
-        polygons = [value] if value and not isinstance(value[0], list | tuple) else value
-        return torch.from_numpy(_from_polygons(polygons, size, normalised, where))
+        return torch.from_numpy(_from_polygons(_sound(_polygons(value)), size, normalised, where))
     if isinstance(value, dict) and not {"bytes", "path"} & set(value):
         fields = " ".join(", ".join(value).split())[:80]
         raise DataError(
@@ -52,6 +57,72 @@ def decode_object_mask(value: Any, size: tuple[int, int], normalised: bool, wher
     pixels = decode_mask(value, where)
     require_size(pixels.shape, size, where)
     return torch.from_numpy((pixels != 0).astype(np.uint8))
+
+
+def stray_polygons(value: Any) -> int:
+    """How many of a mask's polygons are none: fewer than three points, or half a point."""
+    polygons = _polygons(value) if isinstance(value, list | tuple) else []
+    return len(polygons) - len(_sound(polygons))
+
+
+def _polygons(value: Any) -> list[Any]:
+    """Flat lists x, y, x, y, ...; there may be a single polygon, and points may be pairs."""
+    if not value:
+        return []
+    if not isinstance(value[0], list | tuple):
+        return [value]
+    if len(value) >= 3 and _are_points(value):
+        return [_flat(value)]
+    return [_flat(points) if isinstance(points, list | tuple) and _are_points(points) else points for points in value]
+
+
+def _are_points(points: Any) -> bool:
+    return len(points) > 0 and all(isinstance(point, list | tuple) and len(point) == 2 for point in points)
+
+
+def _flat(points: Any) -> list[Any]:
+    return [number for point in points for number in point]
+
+
+def _sound(polygons: list[Any]) -> list[Any]:
+    return [points for points in polygons if not _is_stray(points)]
+
+
+def _is_stray(points: Any) -> bool:
+    """Whether a list of numbers is no polygon; what is no list of numbers is refused where points are read."""
+    if not isinstance(points, list | tuple) or any(isinstance(number, list | tuple) for number in points):
+        return False
+    return len(points) < 6 or len(points) % 2 == 1
+
+
+def mask_size(value: Any) -> tuple[int, int] | None:
+    """Height and width that a stored mask has of its own, None for polygons and what cannot be read."""
+    if isinstance(value, dict) and "counts" in value:
+        shape = value.get("size")
+        return (shape[0], shape[1]) if isinstance(shape, list | tuple) and len(shape) == 2 else None
+    if isinstance(value, list | tuple) or is_empty(value):
+        return None
+    header = read_header(value)
+    return None if header is None else header.size
+
+
+def outside_share(masks: Tensor, boxes: Tensor) -> Tensor:
+    """Share of each mask that lies more than a pixel outside its box.
+
+    Args:
+        masks: uint8 (n, height, width), none of them empty.
+        boxes: Left, top, right and bottom in pixels (n, 4).
+
+    Returns:
+        float32 (n,).
+    """
+    shares = []
+    for mask, (left, top, right, bottom) in zip(masks, boxes.tolist(), strict=True):
+        rows = slice(max(math.floor(top) - _LOOSE, 0), max(math.ceil(bottom) + _LOOSE, 0))
+        columns = slice(max(math.floor(left) - _LOOSE, 0), max(math.ceil(right) + _LOOSE, 0))
+        inside = int(mask[rows, columns].sum())
+        shares.append(1 - inside / max(int(mask.sum()), 1))
+    return torch.tensor(shares, dtype=torch.float32)
 
 
 def has_pixels(masks: Tensor) -> Tensor:
@@ -89,11 +160,6 @@ def _points(polygon: Any, where: str) -> Tensor:
         raise DataError(
             f"{where}: a polygon is not a flat list of finite numbers x, y, x, y, ...; correct the mask or "
             "data.init_args.mask_field"
-        )
-    if len(values) < 6 or len(values) % 2:
-        raise DataError(
-            f"{where}: a polygon has {len(values)} numbers, but needs x and y of three points or more; correct or "
-            "remove it"
         )
     return values.reshape(-1, 2)
 

@@ -11,15 +11,20 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
+from biformer_lit.data.box_frame import BoxFrame
 from biformer_lit.data.boxes import BoxFormat, Repairs, corner_boxes, first_of_each, sound_boxes
 from biformer_lit.data.columns import BOX_FIELDS, find_field, listed, object_fields
 from biformer_lit.data.labels import UNLABELLED, Classes
-from biformer_lit.data.object_masks import decode_object_mask, has_pixels
+from biformer_lit.data.object_masks import decode_object_mask, has_pixels, mask_size, outside_share, stray_polygons
+from biformer_lit.data.orientation import UPRIGHT, Turn, turn_of
 from biformer_lit.errors import DataError
 
 Objects = dict[str, Tensor]
 """``boxes``, float32 (n, 4), left, top, right and bottom in pixels; ``labels``, class numbers, int64 (n,); ``masks``,
 uint8 (n, height, width), if they are read; ``area`` in pixels, float32 (n,), and ``crowd``, bool (n,)."""
+
+NO_OBJECTS = "the objects are missing; remove the row, or give it an empty list if it has none"
+"""What is said of a row of which it is not known what is in its image."""
 
 _CATEGORY_FIELDS = (
     *("category", "category_id", "categories", "label", "labels", "class", "class_id", "classes"),
@@ -111,6 +116,7 @@ class ReadObjects:
         box_format: What the four numbers of a box are.
         normalised: Whether boxes and polygons are fractions of the image size.
         masks: Whether masks are read.
+        frame: Which pixels the objects of an image are in that EXIF turns.
     """
 
     fields: ObjectFields
@@ -118,50 +124,72 @@ class ReadObjects:
     box_format: BoxFormat
     normalised: bool
     masks: bool
+    frame: BoxFrame = BoxFrame()  # noqa: RUF009 (frozen)
 
-    def __call__(self, row: dict[str, Any], size: tuple[int, int], where: str) -> tuple[Objects | None, Repairs]:
+    def __call__(
+        self, row: dict[str, Any], size: tuple[int, int], where: str, orientation: int = UPRIGHT
+    ) -> tuple[Objects | None, Repairs]:
         """Read; see ``DetectionDataModule`` for what is done about bad boxes.
 
         Args:
             row: The stored row.
-            size: Height and width of its image.
+            size: Height and width of its image, upright.
             where: What the message of an error starts with.
+            orientation: EXIF orientation in which the image is stored.
 
         Returns:
-            The objects, None if what is in the image is not known, and what was done about bad boxes.
+            The objects, in pixels of the upright image, None if what is in the image is not known, and what was done
+            about bad ones.
 
         Raises:
             BadImageError: If a picture of a mask cannot be read.
             DataError: If an object cannot be used.
         """
-        fields = self.fields
-        stored = _by_field(row.get(fields.column), fields, where)
+        fields, whole = self.fields, turn_of(orientation)
+        stored = by_field(row.get(fields.column), fields, where)
         values = stored[fields.box]
         if values is None:
             return None, Repairs()
         self._require_equal_lengths(stored, where)
-        corners = corner_boxes(values, self.box_format, self.normalised, size, where)
+        pictures = (stored[fields.mask] or []) if self.masks and fields.mask is not None else None
+        turn = self._turn(row, values, pictures or [], size, whole, where)
+        inner = turn.stored_size(size)
+        corners = turn.boxes(corner_boxes(values, self.box_format, self.normalised, inner, where), inner)
         boxes, keep, moved = sound_boxes(corners, size)
-        labels = self._labels(stored[fields.category] or [], where)
-        crowd = _numbers(stored, fields.crowd, len(values), where).nan_to_num() != 0
-        masks = None
-        if self.masks and fields.mask is not None:
-            masks = self._masks(stored[fields.mask] or [], keep, size, where)
-            keep = keep & has_pixels(masks)
-        small = int((~keep).sum())
-        first = torch.zeros_like(keep)
-        first[keep] = first_of_each(boxes[keep], labels[keep], crowd[keep], None if masks is None else masks[keep])
         objects = {
             "boxes": boxes.float(),
-            "labels": labels,
-            "area": self._area(stored, boxes, masks, where),
-            "crowd": crowd,
+            "labels": self._labels(stored[fields.category] or [], where),
+            "crowd": _numbers(stored, fields.crowd, len(values), where).nan_to_num() != 0,
         }
-        if masks is not None:
-            objects["masks"] = masks
-        fractions = small if not self.normalised and _within_one(values) else 0
-        repairs = Repairs(small, int((keep & ~first).sum()), int((moved & first).sum()), fractions)
-        return select(objects, first), repairs
+        stray = 0
+        if pictures is not None:
+            objects["masks"] = self._masks(pictures, keep, size, turn, whole, where)
+            stray = sum(stray_polygons(pictures[number]) for number in keep.nonzero().flatten().tolist())
+            keep = keep & has_pixels(objects["masks"])
+        objects["area"] = self._area(stored, boxes, objects.get("masks"), where)
+        small = int((~keep).sum())
+        first = _first_of(objects, boxes, keep)
+        chosen = select(objects, first)
+        repairs = Repairs(
+            small,
+            duplicates=int((keep & ~first).sum()),
+            clipped=int((moved & first).sum()),
+            fractions=small if not self.normalised and _within_one(values) else 0,
+            polygons=stray,
+            missed=int((outside_share(chosen["masks"], chosen["boxes"]) > 0.5).sum()) if "masks" in chosen else 0,
+            crowds=int(chosen["crowd"].sum()),
+            turned=len(values) if turn != Turn() else 0,
+        )
+        return chosen, repairs
+
+    def _turn(
+        self, row: dict[str, Any], values: Any, masks: list[Any], size: tuple[int, int], turn: Turn, where: str
+    ) -> Turn:
+        """How the objects come upright: as their image does, or not at all because they are upright already."""
+        if turn == Turn():
+            return turn
+        boxes = None if self.normalised else corner_boxes(values, self.box_format, False, size, where)
+        return turn if self.frame.is_stored(row, size, turn, boxes, masks) else Turn()
 
     def _require_equal_lengths(self, stored: dict[str, Any], where: str) -> None:
         count = len(stored[self.fields.box])
@@ -185,8 +213,14 @@ class ReadObjects:
             labels.append(label)
         return torch.tensor(labels, dtype=torch.int64)
 
-    def _masks(self, stored: list[Any], keep: Tensor, size: tuple[int, int], where: str) -> Tensor:
-        """Masks of those to keep, and none of the others, which are dropped anyway."""
+    def _masks(
+        self, stored: list[Any], keep: Tensor, size: tuple[int, int], turn: Turn, whole: Turn, where: str
+    ) -> Tensor:
+        """Masks of those to keep, and none of the others, which are dropped anyway.
+
+        ``turn`` is how the boxes come upright, ``whole`` how the image does: a mask with a size of its own, which shows
+        whether it was turned already, goes by that.
+        """
         if len(keep) * size[0] * size[1] > _MOST_MASK_BYTES:
             raise DataError(
                 f"{where}: {len(keep)} masks of {size[1]}x{size[0]} pixels take more than {_MOST_MASK_BYTES:,} bytes; "
@@ -195,9 +229,13 @@ class ReadObjects:
         masks = torch.zeros((len(keep), *size), dtype=torch.uint8)
         if len(stored) == 0 and len(keep):
             raise DataError(f"{where}: the masks are missing; add them, or set data.init_args.masks: false")
+        inner = whole.stored_size(size)
         for number in keep.nonzero().flatten().tolist():
-            at = f"{where}, object {number}"
-            masks[number] = decode_object_mask(stored[number], size, self.normalised, at)
+            at, value, own = f"{where}, object {number}", stored[number], turn
+            if inner != size and (shown := mask_size(value)) is not None:
+                own = {size: Turn(), inner: whole}.get(shown, turn)
+            mask = decode_object_mask(value, own.stored_size(size), self.normalised, at)
+            masks[number] = torch.from_numpy(own.pixels(mask.numpy()))
         return masks
 
     def _area(self, stored: dict[str, Any], boxes: Tensor, masks: Tensor | None, where: str) -> Tensor:
@@ -207,12 +245,20 @@ class ReadObjects:
         return torch.where(given.isfinite(), given, own).float()
 
 
+def _first_of(objects: Objects, boxes: Tensor, keep: Tensor) -> Tensor:
+    """Which of those to keep are no duplicate of one before, bool (n,)."""
+    first = torch.zeros_like(keep)
+    masks = objects["masks"][keep] if "masks" in objects else None
+    first[keep] = first_of_each(boxes[keep], objects["labels"][keep], objects["crowd"][keep], masks)
+    return first
+
+
 def select(objects: Objects, chosen: Tensor) -> Objects:
     """Some of the objects, ``chosen`` being bool (n,)."""
     return objects if bool(chosen.all()) else {name: value[chosen] for name, value in objects.items()}
 
 
-def _by_field(value: Any, fields: ObjectFields, where: str) -> dict[str, Any]:
+def by_field(value: Any, fields: ObjectFields, where: str) -> dict[str, Any]:
     """The lists of the fields that matter; None for one that is not there."""
     names = [name for name in fields[1:] if name is not None]
     if not isinstance(value, dict):

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from biformer_lit.data import DetectionAugmentation, DetectionDataModule, Scenes, SegmentationDataModule
+from biformer_lit.data.boxes import Repairs
 from biformer_lit.errors import ConfigError, DataError
 
 from .objects import HEIGHT, NAMES, WIDTH, blocks, boxes_of, module, objects_of, samples, table, telling, write_rows
@@ -53,7 +54,7 @@ def test_digit_scenes_out_of_the_box():
         assert objects["area"].tolist() == row["area"]
         assert objects["crowd"].tolist() == [False] * len(row["bbox"])
         np.testing.assert_array_equal(objects["masks"], np.stack([np.asarray(mask) for mask in row["segmentation"]]))
-    assert data.repairs["validation"] == (0, 0, 0, 0)
+    assert data.repairs["validation"] == Repairs()
 
 
 @pytest.mark.parametrize("listed", [False, True])
@@ -78,7 +79,7 @@ def test_formats_say_the_same(write, box_format, normalised, listed):
         for index, _, objects in samples(batches):
             np.testing.assert_allclose(objects["boxes"], boxes_of(index), atol=1e-4)
             assert objects["labels"].tolist() == [0, 1, 2]
-    assert data.repairs["validation"] == (0, 0, 0, 0)
+    assert data.repairs["validation"] == Repairs()
 
 
 def test_evaluation_keeps_stored_coordinates_and_pads(write):
@@ -194,9 +195,8 @@ def test_prediction_of_what_is_not_labelled(write, folder):
     (batch,) = data.predict_dataloader()
     np.testing.assert_array_equal(batch["objects"][0]["boxes"], boxes_of(0))
     assert batch["objects"][1] is None
-    data.setup("test")
     with pytest.raises(DataError, match=r"^split 'test', row 1: the objects are missing; remove .* empty list"):
-        list(data.test_dataloader())
+        data.setup("test")
 
 
 def test_prediction_without_any_objects(write):

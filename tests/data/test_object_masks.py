@@ -6,7 +6,8 @@ import torch
 from PIL import Image
 from pycocotools import mask as coco
 
-from biformer_lit.data.object_masks import decode_object_mask
+from biformer_lit.data.boxes import Repairs
+from biformer_lit.data.object_masks import decode_object_mask, stray_polygons
 from biformer_lit.errors import DataError
 
 from .objects import HEIGHT, WIDTH, boxes_of, module, objects_of, samples, table
@@ -72,21 +73,11 @@ def test_pictures_of_masks_are_not_decoded_with_the_row(write):
 MASKS = [
     # a mask and the message about it
     (
-        "odd",
-        [[1, 1, 9, 1, 9]],
-        r"a polygon has 5 numbers, but needs x and y of three points or more; correct or remove",
-    ),
-    (
-        "line",
-        [[1, 1, 9, 1]],
-        r"a polygon has 4 numbers, but needs x and y of three points or more; correct or remove it",
-    ),
-    (
         "nan",
         [[1, 1, 9, 1, 9, NAN]],
         r"a polygon is not a flat list of finite numbers x, y, .*; correct the mask or data",
     ),
-    ("deep", [[[1, 1], [9, 1], [9, 9]]], r"a polygon is not a flat list of finite numbers x, y, x, y, \.\.\.; correct"),
+    ("deep", [[[[1, 1], [9, 1], [9, 9]]]], r"a polygon is not a flat list of finite numbers x, y, x, y, \.\.\.; corre"),
     ("far", [[1, 1, 9e9, 1, 9, 9]], r"a polygon reaches 9e\+09 pixels; correct or remove it"),
     ("missing", None, r"the mask is missing; add it, remove the object, or set data\.init_args\.masks: false"),
     (
@@ -135,6 +126,50 @@ MASKS = [
 def test_bad_masks_give_one_clear_line(mask, message):
     with pytest.raises(DataError, match=rf"^row 1, object 2: {message}"):
         decode_object_mask(mask, (6, 8), False, "row 1, object 2")
+
+
+GOOD = [1, 1, 6, 1, 6, 5]
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools with NumPy 2
+@pytest.mark.parametrize(
+    ("polygons", "stray"),
+    [
+        ([[1, 1, 6, 1]], 1),  # two points
+        ([GOOD, [3, 3]], 1),  # a point
+        ([[3, 3], GOOD, []], 2),
+        ([[*GOOD, 2]], 1),  # half a point
+        (GOOD[:4], 1),
+        (GOOD, 0),
+        ([[1, 1], [6, 1], [6, 5]], 0),  # points as pairs
+        ([[[1, 1], [6, 1], [6, 5]]], 0),
+        ([[[1, 1], [6, 1], [6, 5]], [[3, 3]]], 1),
+        ([], 0),
+    ],
+)
+def test_what_is_no_polygon_is_left_out_and_counted(polygons, stray):
+    assert stray_polygons(polygons) == stray
+    pixels = decode_object_mask(polygons, (6, 8), False, "here").numpy()
+    good = "6, 5" in str(polygons) and "5, 2" not in str(polygons)
+    expected = coco.decode(coco.frPyObjects([GOOD], 6, 8))[:, :, 0] if good else np.zeros((6, 8))
+    np.testing.assert_array_equal(pixels, expected)
+
+
+@pytest.mark.parametrize("on_bad_image", ["error", "skip"])
+@pytest.mark.parametrize("listed", [False, True])
+def test_stray_polygons_end_no_run(write, on_bad_image, listed):
+    left, top, right, bottom = boxes_of(0)[0].tolist()
+    square = [left, top, right, top, right, bottom, left, bottom]
+    polygons = [[square, [left, top]], [[left, top, right, bottom]], [square]]
+    row = {"bbox": [objects_of(0)["bbox"][0]] * 3, "category": [0, 1, 2], "segmentation": polygons}
+    made = table([row, {**row, "segmentation": [[square]] * 3}], polygons="segmentation", listed=listed)
+    data = module(write(train=made, validation=made), masks=True, on_bad_image=on_bad_image)
+    for batches in (data.val_dataloader(), epoch_of(data)):
+        found = {index: objects for index, _, objects in samples(batches)}
+        assert [len(found[index]["labels"]) for index in (0, 1)] == [2, 3]
+        assert found[0]["labels"].tolist() == [0, 2]
+        assert found[0]["masks"].sum() == found[1]["masks"].sum() * 2 / 3 > 0
+    assert data.repairs == {split: Repairs(small=1, polygons=2) for split in ("train", "validation")}
 
 
 def test_polygons_as_fractions():
