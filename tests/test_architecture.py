@@ -13,6 +13,7 @@ LEAVES = {
     "messages",
     "recipes",
     "parent",
+    "trials",
     "files",
     "dotted",
     "history",

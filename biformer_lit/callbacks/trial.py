@@ -25,6 +25,7 @@ from biformer_lit.history import (
     write_json,
 )
 from biformer_lit.seeding import base_seed
+from biformer_lit.trials import belongs_to_study, is_ours
 
 _OUT_OF_MEMORY = re.compile("not enough memory|out of memory", re.IGNORECASE)
 
@@ -53,7 +54,8 @@ class TrialReport(Callback):
         macs: Multiply-adds of the network for one image, handed through.
 
     Raises:
-        ConfigError: On an unknown mode or epoch.
+        ConfigError: On an unknown mode or epoch, or if the folder is that of a study's trial and this process was not
+            started by the study.
     """
 
     def __init__(
@@ -70,6 +72,11 @@ class TrialReport(Callback):
             raise ConfigError(f"TrialReport mode={mode!r} is unknown; use 'max' or 'min'")
         if epoch not in ("best", "last"):
             raise ConfigError(f"TrialReport epoch={epoch!r} is unknown; use 'best' or 'last'")
+        if belongs_to_study(folder) and not is_ours(folder):
+            raise ConfigError(
+                f"TrialReport folder={folder!r} is that of a study's trial, where only the study writes; to repeat the "
+                "trial use the config.yaml there, or leave TrialReport out and give the logger another folder"
+            )
         self.folder = Path(folder).absolute()
         self.metric = metric
         self.mode: Literal["max", "min"] = mode

@@ -31,6 +31,7 @@ from biformer_lit.cli.compilation import check_compile
 from biformer_lit.cli.disk import one_disk_error
 from biformer_lit.cli.from_checkpoint import with_settings_of
 from biformer_lit.cli.refusing import OneLineErrors
+from biformer_lit.cli.repeating import leave_trials_alone
 from biformer_lit.data import HFDataModule
 from biformer_lit.errors import BiFormerLitError, CheckpointError, ConfigError, causes
 from biformer_lit.parent import VARIABLE
@@ -39,6 +40,7 @@ from biformer_lit.report import print_results
 from biformer_lit.tasks import BiFormerTask
 from biformer_lit.tasks.from_checkpoint import class_name
 from biformer_lit.tasks.restore import check_size, shapes_of
+from biformer_lit.trials import is_ours
 
 
 class TrainingParser(OneLineErrors, LightningArgumentParser):
@@ -75,7 +77,16 @@ def _checked(config: Any) -> Any:
 
 
 class SaveConfig(SaveConfigCallback):
-    """Also shows the resolved config as text in TensorBoard."""
+    """Also shows the resolved config as text in TensorBoard.
+
+    A trial of a study has its config already: the study wrote it, so that it repeats the run anywhere.
+    """
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write the config into the run's folder."""
+        if is_ours(trainer.default_root_dir):
+            self.save_to_log_dir = False
+        super().setup(trainer, pl_module, stage)
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Log the config; called on rank 0 only."""
@@ -142,6 +153,7 @@ class BiFormerCLI(LightningCLI):
 
         The parser takes an error in a constructor for a failed attempt at a type, and wraps it in its own.
         """
+        leave_trials_alone(self.config[self.subcommand].trainer)
         try:
             super().instantiate_classes()
         except ValueError as error:

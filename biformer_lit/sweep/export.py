@@ -18,7 +18,16 @@ from biformer_lit.sweep.tensorboard import write_tensorboard
 
 SUMMARY, EFFECTS = "summary.csv", "effects.csv"
 _OF_TRIALS = (
-    *("config.yaml", "hparams.yaml", "progress.jsonl", "result.json", "failure.json", "sessions.jsonl", "trial.log"),
+    *(
+        "config.yaml",
+        "trial.yaml",
+        "hparams.yaml",
+        "progress.jsonl",
+        "result.json",
+        "failure.json",
+        "sessions.jsonl",
+        "trial.log",
+    ),
     "events.out.tfevents.*",
 )
 _CHECKPOINTS = "checkpoints/*"

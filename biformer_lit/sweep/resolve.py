@@ -114,8 +114,27 @@ def arguments(spec: StudySpec, cell: Cell) -> list[str]:
     return [*files, *(f"--{key}={_typed(value)}" for key, value in settings.items())]
 
 
+def repeat_config(resolved: ResolvedCell, spec: StudySpec, seed: int) -> dict[str, Any]:
+    """The complete config that repeats a trial anywhere: the cell's, with the trial's seed and checkpoints.
+
+    It names no folder of the study; a run of it goes where the base's own runs go.
+
+    Args:
+        resolved: The cell.
+        spec: The study.
+        seed: The trial's seed.
+    """
+    config = copy.deepcopy(resolved.config)
+    trainer = config["trainer"]
+    config["seed_everything"] = seed
+    if trainer.get("enable_checkpointing") is False:  # nothing could be resumed
+        trainer["enable_checkpointing"] = True
+    trainer["callbacks"] = _with_checkpoints(spec, trainer)
+    return config
+
+
 def trial_config(resolved: ResolvedCell, spec: StudySpec, folder: Path, seed: int) -> dict[str, Any]:
-    """The complete config of one trial: the cell's, with its seed and what makes it report into its folder.
+    """The complete config that a study trains with: that of :func:`repeat_config`, reporting into the trial's folder.
 
     Args:
         resolved: The cell.
@@ -123,16 +142,13 @@ def trial_config(resolved: ResolvedCell, spec: StudySpec, folder: Path, seed: in
         folder: The trial's folder, which becomes the run's ``log_dir``; best.ckpt and last.ckpt lie in checkpoints.
         seed: The trial's seed.
     """
-    config = copy.deepcopy(resolved.config)
+    config = repeat_config(resolved, spec, seed)
     folder = folder.resolve()
     trainer = config["trainer"]
-    config["seed_everything"] = seed
     trainer["default_root_dir"] = str(folder)
     trainer["enable_progress_bar"] = False
     where = {"save_dir": str(folder.parent.parent), "name": folder.parent.name, "version": folder.name}
     trainer["logger"] = {"class_path": _LOGGER, "init_args": {**where, "default_hp_metric": False}}
-    if trainer.get("enable_checkpointing") is False:  # nothing could be resumed
-        trainer["enable_checkpointing"] = True
     objective = spec.objective
     report = {
         "folder": str(folder),
@@ -143,7 +159,7 @@ def trial_config(resolved: ResolvedCell, spec: StudySpec, folder: Path, seed: in
         "parameters": resolved.parameters,
         "macs": resolved.macs,
     }
-    trainer["callbacks"] = [*_with_checkpoints(spec, trainer), {"class_path": _REPORT, "init_args": report}]
+    trainer["callbacks"] = [*trainer["callbacks"], {"class_path": _REPORT, "init_args": report}]
     return config
 
 
@@ -156,6 +172,8 @@ def _with_checkpoints(spec: StudySpec, trainer: Mapping[str, Any]) -> list[dict[
     last.update(every_n_epochs=None, every_n_train_steps=None, train_time_interval=None)  # each epoch
     given = trainer.get("callbacks") or []
     callbacks: list[dict[str, Any]] = copy.deepcopy(given if isinstance(given, list) else [given])
+    # a base that is another study's trial: two trials must not report into one folder
+    callbacks = [one for one in callbacks if _kind(one) != _kind({"class_path": _REPORT})]
     for wanted in (best, last):
         found = [
             one for one in callbacks if _is_checkpoint(one) and one["init_args"].get("filename") == wanted["filename"]
@@ -173,7 +191,11 @@ def _with_checkpoints(spec: StudySpec, trainer: Mapping[str, Any]) -> list[dict[
 
 
 def _is_checkpoint(callback: Mapping[str, Any]) -> bool:
-    return str(callback["class_path"]).rpartition(".")[2] == "ModelCheckpoint"
+    return _kind(callback) == "ModelCheckpoint"
+
+
+def _kind(callback: Mapping[str, Any]) -> str:
+    return str(callback["class_path"]).rpartition(".")[2]
 
 
 def _resolve(spec: StudySpec, cell: Cell, parse: Parse, measure: Measure) -> ResolvedCell:

@@ -19,12 +19,21 @@ from biformer_lit.sweep.display import Display, Line, summary_line
 from biformer_lit.sweep.jobs import Job, Standing, Status
 from biformer_lit.sweep.ledger import Ledger
 from biformer_lit.sweep.progress import ProgressFile
-from biformer_lit.sweep.resolve import trial_config
+from biformer_lit.sweep.resolve import repeat_config, trial_config
 from biformer_lit.sweep.source import Source
 from biformer_lit.sweep.spec import StudySpec
 from biformer_lit.sweep.storage import StorageError, patiently
+from biformer_lit.sweep.study_file import yaml_of
 from biformer_lit.sweep.tensorboard import write_tensorboard, write_trial
-from biformer_lit.sweep.trial import TrialProcess, next_command, slot_environment, start, why_failed
+from biformer_lit.sweep.trial import (
+    CONFIG,
+    TRIAL_CONFIG,
+    TrialProcess,
+    next_command,
+    slot_environment,
+    start,
+    why_failed,
+)
 
 Command = Callable[[Path, Path], list[str]]
 _PAUSE = 0.05  # seconds between two looks at the processes
@@ -148,10 +157,12 @@ class Runner:
             self._show(job, "failed", parameters=resolved.parameters, macs=resolved.macs)
             return
         (folder / "prune").unlink(missing_ok=True)
-        config = folder / "config.yaml"
-        # JSON is YAML, and leaves no doubt about what is text; training rewrites the file, so it is made anew each time
+        config = folder / TRIAL_CONFIG
+        # JSON is YAML, and leaves no doubt about what is text; made anew each time, for the folder may have been moved
         text = json.dumps(trial_config(resolved, self.spec, folder, job.seed), indent=1)
-        patiently(lambda: write_text(config, text), self.display.say)  # waits where the disk is full
+        repeated = yaml_of(repeat_config(resolved, self.spec, job.seed))
+        patiently(lambda: write_text(folder / CONFIG, repeated), self.display.say)  # waits where the disk is full
+        patiently(lambda: write_text(config, text), self.display.say)
         environment = {k: v for k, v in os.environ.items() if k not in _RANK_VARIABLES}
         environment.setdefault("GOMP_SPINCOUNT", "1000")  # trials that share cores must not wait busily
         environment |= slot_environment(slot, self.groups, self.workers)

@@ -10,6 +10,7 @@ import optuna
 import yaml
 from optuna.storages import BaseStorage
 
+from biformer_lit import trials
 from biformer_lit.errors import ConfigError
 from biformer_lit.files import write_text
 from biformer_lit.sweep.jobs import Job, Standing
@@ -19,7 +20,7 @@ from biformer_lit.sweep.spec import StudySpec, read_spec
 from biformer_lit.sweep.storage import JOURNAL, closing, open_storage, patiently, without_password
 from biformer_lit.sweep.study_file import read_yaml
 
-SPEC = "study.yaml"
+SPEC = trials.SPEC
 IMPORTANCES = "importances.csv"
 # what all results of a study must have in common; --extend does not change it
 _FIXED = ("plan", "objective", "constraints")

@@ -1,6 +1,7 @@
 """A study file as nested plain values: read, checked for keys given twice, merged with the file that it extends."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from biformer_lit.errors import ConfigError
 from biformer_lit.yaml_text import load_yaml
 
 _SHORT_FORM = {"key", "values", "low", "high", "log", "step", "integer"}
+_PLAIN_TEXT = re.compile(r"[A-Za-z_/][\w./ -]*")  # no reader takes it for a number
 _EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
 
@@ -65,6 +67,26 @@ def read_yaml(path: Path) -> dict[str, Any]:
         )
     numbered: dict[str, Any] = _numbers(values)
     return numbered
+
+
+def yaml_of(values: Mapping[str, Any]) -> str:
+    """Plain values as YAML, with every text in quotes that some reader of YAML could take for a number, as 1e-3."""
+    text: str = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return text
+
+
+class _Dumper(yaml.SafeDumper):  # type: ignore[misc]  # yaml has no types
+    """Writes no aliases, and texts that could be numbers in quotes."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+    def represent_str(self, data: str) -> Any:
+        style = None if _PLAIN_TEXT.fullmatch(data) else '"'
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
 
 
 def merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:

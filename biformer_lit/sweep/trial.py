@@ -17,9 +17,14 @@ from typing import IO, Any
 from biformer_lit.checkpoints import damage, previous_of
 from biformer_lit.parent import VARIABLE
 from biformer_lit.sweep.failure import LOG, Failure, header, why_failed
+from biformer_lit.trials import VARIABLE as TRIAL
 
 __all__ = ["Failure", "TrialProcess", "lock_folder", "next_command", "slot_environment", "start", "why_failed"]
 
+CONFIG = "config.yaml"
+"""A trial's config for whoever repeats it."""
+TRIAL_CONFIG = "trial.yaml"
+"""The config that the study trains with, which reports into the trial's folder."""
 _PAUSE = 0.02  # seconds between two looks at processes that are to end
 _KILL_LIMIT = 60.0  # seconds that SIGKILL may take: a driver may have a lot of memory to clear away
 
@@ -80,12 +85,13 @@ def start(command: Sequence[str], folder: Path, *, env: Mapping[str, str], lock:
     Args:
         command: What to run; not through a shell, which would stand between the trial and us.
         folder: The trial's; what it prints is appended to ``trial.log`` there.
-        env: Its whole environment, to which the variable of :mod:`biformer_lit.parent` is added.
+        env: Its whole environment, to which the variables of :mod:`biformer_lit.parent` and
+            :mod:`biformer_lit.trials` are added.
         lock: From :func:`lock_folder`. The trial holds the lock for as long as it lives; our own copy of the file
             remains ours to close, once there is nothing more to do for this trial.
     """
     (folder / "failure.json").unlink(missing_ok=True)  # of an earlier attempt
-    environment = {**env, VARIABLE: str(os.getpid())}
+    environment = {**env, VARIABLE: str(os.getpid()), TRIAL: str(folder.resolve())}
     with (folder / LOG).open("ab") as log:
         log.write(header(f"{datetime.now().astimezone().isoformat(timespec='seconds')} {' '.join(command)}"))
         log.flush()

@@ -1,0 +1,28 @@
+"""Whose a trial's folder is: the study writes there, by the processes that it starts, and nobody else does."""
+
+import os
+from pathlib import Path
+
+VARIABLE = "BIFORMER_LIT_TRIAL"  # environment variable: folder of the trial that a study has started this process for
+CELLS = "cells"
+"""Folder of a study's trials, which lie two levels below it: CELL-DIGEST/seed-N."""
+SPEC = "study.yaml"
+"""File of a study's folder that says what the study is."""
+
+
+def is_ours(folder: str | Path) -> bool:
+    """Whether this process was started by a study to train the trial of this folder."""
+    given = os.environ.get(VARIABLE)
+    return given is not None and Path(given).resolve() == Path(folder).resolve()
+
+
+def named_as_trial(folder: str | Path) -> bool:
+    """Whether a path is built as those of trials are, on this machine or on the one where the study was run."""
+    parts = Path(folder).parts
+    return len(parts) > 2 and parts[-3] == CELLS and parts[-1].startswith("seed-")
+
+
+def belongs_to_study(folder: str | Path) -> bool:
+    """Whether a folder is that of a trial whose study is here."""
+    folder = Path(folder).absolute()
+    return named_as_trial(folder) and (folder.parents[2] / SPEC).is_file()
