@@ -3,12 +3,12 @@
 import inspect
 import logging
 from abc import ABC, abstractmethod
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -18,8 +18,10 @@ from biformer_lit.backbone import Backbone, load_weights
 from biformer_lit.backbone.weights import check_fits, read_checkpoint
 from biformer_lit.errors import CheckpointError, ConfigError
 from biformer_lit.seeding import base_seed, derive_seed, local_seed, seed_all
+from biformer_lit.tasks.building import BuildNetwork
 from biformer_lit.tasks.finite import FiniteSteps
 from biformer_lit.tasks.optim import Optimization
+from biformer_lit.tasks.plan import follow_plan, global_batch, restore_accumulation
 from biformer_lit.tasks.restore import restore
 
 logger = logging.getLogger(__name__)
@@ -106,6 +108,7 @@ class BiFormerTask(LightningModule, ABC):
         self.grad_checkpointing = grad_checkpointing
         self.finite_steps = FiniteSteps(self.optim.on_bad_loss)
         self.class_names: list[str] = []
+        self._builder: BuildNetwork | None = None
 
     @abstractmethod
     def build_net(self, num_classes: int) -> nn.Module:
@@ -170,7 +173,20 @@ class BiFormerTask(LightningModule, ABC):
 
     # -- building ----------------------------------------------------------------------------------------
 
+    def configure_callbacks(self) -> list[Callback]:
+        """Have the network built before callbacks look for its parameters; adds nothing else."""
+        if self._builder is None:
+            self._builder = BuildNetwork()
+        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        if self._builder not in callbacks:
+            callbacks[:] = [self._builder, *(one for one in callbacks if not isinstance(one, BuildNetwork))]
+        return []
+
     def setup(self, stage: str) -> None:
+        """Refuse the data module of another task."""
+        self.check_data_module()
+
+    def check_data_module(self) -> None:
         """Refuse the data module of another task.
 
         Raises:
@@ -272,53 +288,50 @@ class BiFormerTask(LightningModule, ABC):
         seed_all(derive_seed(base_seed(), "evaluation", batch_idx, self.global_rank))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW or SGD over timm's parameter groups, with a warm-up and a schedule set at every step."""
-        lr = self.optim.scaled_lr(self._global_batch())
+        """The optimiser over timm's parameter groups, with a warm-up and a schedule set at every step."""
+        lr = self.lr
         optimizer = self.optim.build(self.net, lr)
-        scheduler = self.optim.build_schedule(optimizer, lr, self._count_steps)
-        return {"optimizer": optimizer, "lr_scheduler": scheduler}  # type: ignore[return-value]
+        if self.trainer.gradient_clip_val:
+            # a fused optimiser would take the scale of 16-mixed out of the gradients itself, after they were clipped
+            optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]  # noqa: SLF001
+        return {"optimizer": optimizer, "lr_scheduler": self.optim.build_schedule(optimizer, lr)}  # type: ignore[return-value]
+
+    @property
+    def lr(self) -> float:
+        """The peak learning rate at the global batch; setting it, as ``LearningRateFinder`` does, sets ``optim.lr``."""
+        return self.optim.scaled_lr(self._global_batch() or 1)
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        self.optim = replace(self.optim, lr=value / (self.lr / self.optim.lr))
+        self.hparams["optim"] = asdict(self.optim)  # so that a resumed run goes on with it
+
+    def _global_batch(self) -> int | None:
+        if self._trainer is None:
+            return None
+        return global_batch(self.trainer, self.trainer.accumulate_grad_batches)
+
+    @property
+    def is_searching(self) -> bool:
+        """Whether Lightning is trying out a learning rate or a batch, for which it takes all callbacks away."""
+        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        return self._builder is not None and self._builder not in callbacks
 
     def on_train_start(self) -> None:
         """Refuse a run whose schedule cannot be known, before its first step; begin the right epoch."""
-        self._count_steps()
         loop = self.trainer.fit_loop
+        restore_accumulation(self.trainer)
+        follow_plan(self, self.optim, silent=self.is_searching)
         batches = loop.epoch_loop
         if loop.restarted_mid_epoch and batches.restarted_on_train_batch_end and batches.batch_progress.is_last_batch:
             # Saved after the last batch of an epoch, which Lightning (2.6) now counts as ended. But it would not count
             # the next one as begun: checkpoints would be one epoch behind, and one more resume repeat an epoch.
             loop.reset_restart_stage()
 
-    def _count_steps(self) -> tuple[int, int]:
-        """Steps of the whole run and of the warm-up.
-
-        Raises:
-            ConfigError: If they are unknown.
-        """
-        total, batches = self.trainer.estimated_stepping_batches, self.trainer.num_training_batches
-        if total == float("inf") or total < 0:
-            raise ConfigError(
-                "the length of the run is unknown: set trainer.max_steps, or trainer.max_epochs and, for a stream, "
-                "trainer.limit_train_batches to a number of batches"
-            )
-        if self.optim.warmup_steps is not None:
-            return int(total), self.optim.warmup_steps
-        if not self.optim.warmup_epochs:
-            return int(total), 0
-        if batches == float("inf"):
-            raise ConfigError(
-                "optim.warmup_epochs needs an epoch of known length: set trainer.limit_train_batches to a "
-                "number of batches, or optim.warmup_epochs to 0, or give optim.warmup_steps"
-            )
-        return int(total), round(self.optim.warmup_epochs * batches / self.trainer.accumulate_grad_batches)
-
-    def _global_batch(self) -> int:
-        data = getattr(self.trainer, "datamodule", None)
-        per_process = getattr(data, "batch_size", None)
-        if per_process is None:
-            if self.optim.lr_batch:
-                raise ConfigError("optim.lr_batch scales lr by the batch, which only a data module tells; set it to 0")
-            return 1
-        return int(per_process * self.trainer.world_size * self.trainer.accumulate_grad_batches)
+    def on_train_epoch_start(self) -> None:
+        """Follow callbacks that change the batch, or how many are accumulated."""
+        if not self.trainer.fit_loop._skip_backward:  # noqa: SLF001  # else weight averaging fills BatchNorm's statistics
+            follow_plan(self, self.optim, silent=self.is_searching)
 
     # -- checkpoints -------------------------------------------------------------------------------------
 

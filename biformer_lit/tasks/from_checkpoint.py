@@ -27,9 +27,9 @@ Python, where nothing else tells them, the checkpoint does."""
 
 MACHINE: Final = (
     *("weights", "weights_copy", "compile", "grad_checkpointing"),
-    *("backbone.backend", "optim.fused", "optim.on_bad_loss"),
+    *("backbone.backend", "optim.fused", "optim.on_bad_loss", "optim.on_extension"),
 )
-"""Files to read and how the machine computes. Never taken from a checkpoint."""
+"""Files to read, how the machine computes, and what a resume is to do. Never taken from a checkpoint."""
 
 TAKEN: Final = (*NETWORK, *TRAINING)
 

@@ -5,7 +5,7 @@ arguments of the class it replaces from another, and two cells of an ablation wo
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,10 +13,13 @@ import torch
 from timm.optim import Muon, param_groups_layer_decay, param_groups_weight_decay
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 
 from biformer_lit.errors import ConfigError
+from biformer_lit.tasks.curve import Curve, OnExtension, Shape, warmup_cosine, warmup_linear, warmup_step
 from biformer_lit.tasks.finite import OnBadLoss
+from biformer_lit.tasks.schedule import Schedule
+
+__all__ = ["Optimization", "warmup_cosine", "warmup_linear", "warmup_step"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,10 @@ class Optimization:
             first step.
         milestones: With step, the shares of the run after which the rate is divided by ten.
         min_lr: Rate that cosine and linear end at.
+        on_extension: What a run does that is resumed with another max_epochs or max_steps: keep stays at its place in
+            the schedule and spreads the rest over the steps that are left, so that a finished run stays at min_lr;
+            replan goes where it would be had it been planned with this length, which may raise the rate at once;
+            restart begins the schedule again, warm-up included, over the steps that are left.
         fused: Update all weights in one kernel; muon has none.
         on_bad_loss: What a step does whose loss or gradient is not finite: error ends the run and names the step and
             the rows; skip leaves the step out and counts it in train/skipped_steps; ignore does not look, which saves
@@ -55,9 +62,10 @@ class Optimization:
     warmup_epochs: float = 5.0
     warmup_steps: int | None = None
     warmup_lr: float = 1e-6
-    schedule: Literal["cosine", "linear", "step"] = "cosine"
+    schedule: Shape = "cosine"
     milestones: tuple[float, ...] = (2 / 3, 11 / 12)
     min_lr: float = 1e-5
+    on_extension: OnExtension = "keep"
     fused: bool = True
     on_bad_loss: OnBadLoss = "error"
 
@@ -87,6 +95,8 @@ class Optimization:
             raise ConfigError(f"optim.name={self.name!r} is unknown; use 'adamw', 'sgd' or 'muon'")
         if self.on_bad_loss not in ("error", "skip", "ignore"):
             raise ConfigError(f"optim.on_bad_loss={self.on_bad_loss!r} is unknown; use 'error', 'skip' or 'ignore'")
+        if self.on_extension not in ("keep", "replan", "restart"):
+            raise ConfigError(f"optim.on_extension={self.on_extension!r} is unknown; use 'keep', 'replan' or 'restart'")
         if self.schedule not in ("cosine", "linear", "step"):
             raise ConfigError(f"optim.schedule={self.schedule!r} is unknown; use 'cosine', 'linear' or 'step'")
 
@@ -118,28 +128,21 @@ class Optimization:
             return Muon(groups, lr=lr, nesterov=True, betas=self.betas)  # type: ignore[no-any-return]
         return torch.optim.AdamW(groups, lr=lr, betas=self.betas, fused=self.fused)
 
-    def build_schedule(self, optimizer: Optimizer, lr: float, length: Callable[[], tuple[int, int]]) -> dict[str, Any]:
-        """Linear warm-up and the schedule, set anew at every step; in the form Lightning expects.
+    def build_schedule(
+        self, optimizer: Optimizer, lr: float, length: Callable[[], tuple[float, float]] | None = None
+    ) -> dict[str, Any]:
+        """Linear warm-up and the schedule, set at every step; in the form Lightning expects.
 
         Args:
             optimizer: The optimiser.
             lr: Peak learning rate.
-            length: Gives the steps of the whole run and of the warm-up; first asked after the first step, because
-                Lightning would have to open the data too early, before a resumed run knows its position, to count
-                them.
+            length: Gives the steps of the whole run and of the warm-up; first asked after the first step. Tasks leave
+                it out and tell the schedule themselves, once they know where a resumed run is:
+                :meth:`biformer_lit.tasks.schedule.Schedule.follow`.
         """
-        start, end = self.warmup_lr / lr, min(self.min_lr / lr, 1.0)
-        warms_up = self.warmup_epochs if self.warmup_steps is None else self.warmup_steps
-
-        def factor(step: int) -> float:
-            if step == 0:
-                return start if warms_up else 1.0
-            if self.schedule == "step":
-                return warmup_step(start, self.milestones, *length())(step)
-            kind = warmup_cosine if self.schedule == "cosine" else warmup_linear
-            return kind(start, end, *length())(step)
-
-        return {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}
+        warms_up = bool(self.warmup_epochs if self.warmup_steps is None else self.warmup_steps)
+        curve = Curve(self.schedule, self.milestones, self.warmup_lr, self.min_lr, warms_up, self.on_extension)
+        return {"scheduler": Schedule(optimizer, curve, lr, length), "interval": "step"}
 
 
 def _by_kind(group: dict[str, Any], classifier: nn.Module) -> list[dict[str, Any]]:
@@ -149,63 +152,3 @@ def _by_kind(group: dict[str, Any], classifier: nn.Module) -> list[dict[str, Any
     for parameter in group["params"]:
         kinds[parameter.ndim != 2 or id(parameter) in last].append(parameter)
     return [{**group, "params": params, "use_fallback": other} for other, params in kinds.items() if params]
-
-
-def warmup_cosine(start: float, end: float, total_steps: int, warmup_steps: int) -> Callable[[int], float]:
-    """Factor on the peak rate at each step.
-
-    The cosine is counted from the first step, and the warm-up lies over its beginning, as in timm and so in
-    the released recipe.
-
-    Args:
-        start: Factor of the first step of the warm-up.
-        end: Factor that the cosine ends at.
-        total_steps: Steps of the whole run.
-        warmup_steps: Steps of the warm-up.
-    """
-    return _after_warmup(start, end, total_steps, warmup_steps, lambda done: (1 + math.cos(math.pi * done)) / 2)
-
-
-def warmup_linear(start: float, end: float, total_steps: int, warmup_steps: int) -> Callable[[int], float]:
-    """The same with a straight line in the place of the cosine: the polynomial schedule of power 1.
-
-    Args:
-        start: Factor of the first step of the warm-up.
-        end: Factor that the line ends at.
-        total_steps: Steps of the whole run.
-        warmup_steps: Steps of the warm-up.
-    """
-    return _after_warmup(start, end, total_steps, warmup_steps, lambda done: 1 - done)
-
-
-def warmup_step(
-    start: float, milestones: Sequence[float], total_steps: int, warmup_steps: int
-) -> Callable[[int], float]:
-    """The same, but constant between milestones, at each of which it is divided by ten.
-
-    Args:
-        start: Factor of the first step of the warm-up.
-        milestones: Shares of the run.
-        total_steps: Steps of the whole run.
-        warmup_steps: Steps of the warm-up.
-    """
-    drops = [round(share * total_steps) for share in milestones]  # by steps: 8/12 of a run is not a float
-
-    def factor(step: int) -> float:
-        warm = start + (1 - start) * step / warmup_steps if step < warmup_steps else 1.0
-        return float(warm * 0.1 ** sum(step >= drop for drop in drops))
-
-    return factor
-
-
-def _after_warmup(
-    start: float, end: float, total_steps: int, warmup_steps: int, height: Callable[[float], float]
-) -> Callable[[int], float]:
-    """A schedule that goes down as ``height`` says of the share of the run that is done, with a warm-up before it."""
-
-    def factor(step: int) -> float:
-        if step < warmup_steps:
-            return start + (1 - start) * step / warmup_steps
-        return end + (1 - end) * height(min(step / max(total_steps, 1), 1.0))
-
-    return factor
