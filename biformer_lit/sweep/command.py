@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from biformer_lit.errors import BiFormerLitError, ConfigError
+from biformer_lit.sweep import address
 from biformer_lit.sweep.display import Display, duration
 from biformer_lit.sweep.jobs import Standing
 from biformer_lit.sweep.ledger import Ledger
@@ -24,7 +25,7 @@ from biformer_lit.sweep.source import PlanSource, SearchSource
 from biformer_lit.sweep.spec import StudySpec, read_spec
 from biformer_lit.sweep.status import print_status
 from biformer_lit.sweep.storage import closing
-from biformer_lit.sweep.study import begin, folder_of, open_ledger
+from biformer_lit.sweep.study import SPEC, begin, folder_of, open_ledger
 from biformer_lit.sweep.study_file import read_study_file
 
 Estimate: TypeAlias = Callable[[dict[str, Any]], float]
@@ -153,6 +154,11 @@ def _run(
         _print_plan(spec, folder, source, workers, estimate)
         return 0
     with Display(spec.name, spec.objective.metric) as display:
+        if spec.storage is not None and address.kept(spec.storage) != spec.storage:
+            display.say(
+                f"the password is not written down: {SPEC} has {address.kept(spec.storage)}, and commands that "
+                "look at the study take it from that variable"
+            )
         ledger = open_ledger(spec, folder, display.say)
         with closing(ledger.storage):
             source = _source(spec, resolve, ledger)

@@ -13,7 +13,7 @@ from biformer_lit.sweep.jobs import Job, Standing
 from biformer_lit.sweep.results import results_frame, write_results
 from biformer_lit.sweep.spec import StudySpec
 from biformer_lit.sweep.statistics import importances, markdown_table, summary
-from biformer_lit.sweep.study import IMPORTANCES, SPEC, opened_study, result_rows
+from biformer_lit.sweep.study import IMPORTANCES, SPEC, opened_study, read_text, result_rows
 from biformer_lit.sweep.tensorboard import write_tensorboard
 
 SUMMARY, EFFECTS = "summary.csv", "effects.csv"
@@ -125,5 +125,8 @@ def write_bundle(folder: Path, bundle: Path, *, checkpoints: bool) -> int:
     name = folder.resolve().name
     with replacing(bundle) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in found:
-            archive.write(path, Path(name, path.relative_to(folder)))
+            if path == folder / SPEC:
+                archive.writestr(str(Path(name, SPEC)), read_text(folder))
+            else:
+                archive.write(path, Path(name, path.relative_to(folder)))
     return len(found)

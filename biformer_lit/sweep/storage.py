@@ -16,6 +16,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from biformer_lit.errors import ConfigError
+from biformer_lit.sweep.address import complete, redacted, shown
 
 JOURNAL = "journal.log"
 PATIENCE = 120.0
@@ -93,26 +94,20 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
         path = folder / JOURNAL
         path.touch()
         return JournalStorage(JournalFileBackend(str(path), lock_obj=JournalLock(path)))
-    shown, url = without_password(url), os.path.expandvars(url)
+    name, url = shown(url), complete(url)
     try:
         if url.startswith("grpc://"):
             return _proxy(url)
         return _database(url)
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"storage={shown}: the driver {error.name} is not installed; pip install it, or name another driver, as in "
+            f"storage={name}: the driver {error.name} is not installed; pip install it, or name another driver, as in "
             "postgresql+psycopg:// or mysql+pymysql://"
         ) from None
     except ConfigError:
         raise
     except Exception as error:  # what drivers raise has no base in common
-        raise ConfigError(f"storage={shown}: cannot be opened ({_first_line(error)}); check the address") from error
-
-
-def without_password(url: str) -> str:
-    """The address as it may be shown and written down."""
-    parts = urlsplit(url)
-    return url if parts.password is None else url.replace(f":{parts.password}@", ":***@", 1)
+        raise ConfigError(f"storage={name}: cannot be opened ({_first_line(error)}); check the address") from error
 
 
 def _database(url: str) -> RDBStorage:
@@ -133,7 +128,7 @@ def _database(url: str) -> RDBStorage:
 def _proxy(url: str) -> BaseStorage:
     parts = urlsplit(url)
     if parts.hostname is None or parts.port is None:
-        raise ConfigError(f"storage={url}: is not grpc://HOST:PORT; give both")
+        raise ConfigError(f"storage={shown(url)}: is not grpc://HOST:PORT; give both")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return optuna.storages.GrpcStorageProxy(host=parts.hostname, port=parts.port)
@@ -189,7 +184,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in redacted(str(error)).splitlines() if line.strip()]
     return lines[0][:200] if lines else type(error).__name__
 
 

@@ -13,11 +13,12 @@ from optuna.storages import BaseStorage
 from biformer_lit import trials
 from biformer_lit.errors import ConfigError
 from biformer_lit.files import write_text
+from biformer_lit.sweep import address
 from biformer_lit.sweep.jobs import Job, Standing
 from biformer_lit.sweep.ledger import Ledger
 from biformer_lit.sweep.resolve import ResolvedCell
 from biformer_lit.sweep.spec import StudySpec, read_spec
-from biformer_lit.sweep.storage import JOURNAL, closing, open_storage, patiently, without_password
+from biformer_lit.sweep.storage import JOURNAL, closing, open_storage, patiently
 from biformer_lit.sweep.study_file import read_yaml
 
 SPEC = trials.SPEC
@@ -129,12 +130,32 @@ def begin(spec: StudySpec, folder: Path, ledger: Ledger, resolved: Mapping[str, 
                 f"study {spec.name} was begun with other contents ({', '.join(changed)} changed{gone}): {add}begin "
                 "a new study with --name NEW, or give back what was changed"
             )
-        if not changed and (folder / SPEC).is_file():
+        if not changed and (folder / SPEC).is_file() and not _tells(read_spec(folder / SPEC)):
             return
     folder.mkdir(parents=True, exist_ok=True)
     ledger.note("spec", json.dumps(now))
-    text = yaml.safe_dump(spec.as_dict(), sort_keys=False, allow_unicode=True)
-    write_text(folder / SPEC, f"# {' '.join(spec.question.split())}\n#\n# The study as it was run, complete.\n{text}")
+    write_text(folder / SPEC, text_of(spec))
+
+
+def text_of(spec: StudySpec) -> str:
+    """A study as its file, complete, with a reference to the environment in the place of a password."""
+    contents = spec.as_dict()
+    if spec.storage is not None:
+        contents["storage"] = address.kept(spec.storage)
+    text = yaml.safe_dump(contents, sort_keys=False, allow_unicode=True)
+    question = "".join(letter for letter in " ".join(spec.question.split()) if letter.isprintable())
+    return f"# {question}\n#\n# The study as it was run, complete.\n{text}"
+
+
+def read_text(folder: Path) -> str:
+    """The text of a study's own file; one that an earlier version wrote may hold a password, which is left out."""
+    spec = read_spec(folder / SPEC)
+    return text_of(spec) if _tells(spec) else (folder / SPEC).read_text(encoding="utf-8")
+
+
+def _tells(spec: StudySpec) -> bool:
+    """Whether a password stands in the study's address."""
+    return spec.storage is not None and address.kept(spec.storage) != spec.storage
 
 
 def _check_folder(spec: StudySpec, folder: Path) -> None:
@@ -169,4 +190,4 @@ def result_rows(study: str, jobs: Iterable[Job], standings: Mapping[str, Standin
 
 def shown_storage(spec: StudySpec, folder: Path) -> str:
     """Where the study is kept, as it may be shown."""
-    return str(folder / JOURNAL) if spec.storage is None else without_password(spec.storage)
+    return str(folder / JOURNAL) if spec.storage is None else address.shown(spec.storage)

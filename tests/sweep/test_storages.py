@@ -11,7 +11,7 @@ import pytest
 from studies import check_once, ledger_of, processes_of, start, study, sweep, trials_of
 
 from biformer_lit.errors import ConfigError
-from biformer_lit.sweep.storage import StorageError, open_storage, patiently, without_password
+from biformer_lit.sweep.storage import StorageError, open_storage, patiently
 from biformer_lit.sweep.study import open_ledger
 
 KINDS = ["journal", "sqlite", "postgresql", "grpc", "grpc+postgresql"]
@@ -123,11 +123,6 @@ def test_a_storage_that_cannot_be_opened(tmp_path, url, message):
         open_storage(url, tmp_path)
     assert "\n" not in str(raised.value)
     assert "secret" not in str(raised.value)
-
-
-def test_without_password():
-    assert without_password("postgresql://me:secret@host/db") == "postgresql://me:***@host/db"
-    assert without_password("sqlite:///file") == "sqlite:///file"
 
 
 def test_patience():

@@ -6,7 +6,7 @@ import pandas as pd
 import yaml
 
 from biformer_lit.sweep.report.content import Content
-from biformer_lit.sweep.study import SPEC
+from biformer_lit.sweep.study import read_text
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def reproduction(content: Content) -> Reproduction:
     return Reproduction(
         f"python -m biformer_lit sweep run {content.spec.name}.yaml",
         [(name.replace("_", " "), text) for name, text in facts if text],
-        (content.folder / SPEC).read_text(encoding="utf-8"),
+        read_text(content.folder),
         cell,
         None if config is None else yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
     )
