@@ -8,6 +8,8 @@ import errno
 import re
 from collections.abc import Iterator
 
+from biformer_lit.escaping import visible
+
 DISK_FULL = re.compile("no space left on device|disk quota exceeded", re.IGNORECASE)
 """How it reads that a disk is full, whoever says so."""
 # how gloo and NCCL say that another process does not answer; by name, for torch need not have been imported
@@ -19,11 +21,11 @@ class BiFormerLitError(ValueError):
     """Base of all errors caused by what the user gave: catch this one to catch them all.
 
     Args:
-        message: What it says; line breaks, as names of columns may hold them, become spaces.
+        message: What it says; line breaks and control characters, as names of columns may hold them, are made visible.
     """
 
     def __init__(self, message: object = "") -> None:
-        super().__init__(" ".join(str(message).splitlines()))
+        super().__init__(visible(message))
 
 
 class ConfigError(BiFormerLitError):

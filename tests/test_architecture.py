@@ -20,6 +20,8 @@ LEAVES = {
     "coco",
     "checkpoints",
     "yaml_text",
+    "escaping",
+    "fonts",
     "plugins",
 }
 BESIDE = {

@@ -8,6 +8,7 @@ from lightning.pytorch import Trainer
 
 from biformer_lit.callbacks.folders import check_parent
 from biformer_lit.errors import ConfigError
+from biformer_lit.escaping import for_csv
 
 
 class ClassTable:
@@ -28,7 +29,7 @@ class ClassTable:
         self.names = names
         self.file = path.open("w", newline="", encoding="utf-8")
         self.writer = csv.writer(self.file)
-        self.writer.writerow(["index", "class", "probability", *names])
+        self.writer.writerow(["index", "class", "probability", *map(for_csv, names)])
 
     def write_batch(self, trainer: Trainer, outputs: Any, batch: Any) -> None:
         """Write a row for each image of a batch."""
@@ -36,7 +37,7 @@ class ClassTable:
         best, classes = probabilities.max(-1)
         for row in range(len(classes)):
             numbers = [f"{p:.6f}" for p in probabilities[row].tolist()]
-            name = self.names[int(classes[row])]
+            name = for_csv(self.names[int(classes[row])])
             self.writer.writerow([int(outputs["index"][row]), name, f"{float(best[row]):.6f}", *numbers])
 
     def close(self) -> None:

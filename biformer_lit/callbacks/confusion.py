@@ -8,6 +8,7 @@ from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from biformer_lit.callbacks.tensorboard import tensorboard_writers
+from biformer_lit.fonts import drawable, drawing
 
 _MOST_NAMED = 30  # beyond this the names of the classes no longer fit beside the matrix
 
@@ -65,13 +66,20 @@ def draw_confusion(shares: Tensor, names: list[str]) -> Figure:
     """
     classes = len(shares)
     named = len(names) == classes <= _MOST_NAMED
+    names = [drawable(name, 40) for name in names] if named else []
+    with drawing(names):
+        return _draw(shares, names)
+
+
+def _draw(shares: Tensor, names: list[str]) -> Figure:
+    classes = len(shares)
     side = min(4 + 0.35 * classes, 12)
     figure = Figure(figsize=(side, side), layout="constrained")  # no pyplot: nothing global, no display needed
     axes = figure.subplots()
     image = axes.imshow(shares.cpu().numpy(), cmap="Blues", vmin=0, vmax=1)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
-    if named:
+    if names:
         axes.set_xticks(range(classes), names, rotation=90)
         axes.set_yticks(range(classes), names)
     if classes <= 15:

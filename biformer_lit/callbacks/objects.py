@@ -15,6 +15,7 @@ from torch import Tensor
 
 from biformer_lit.callbacks.label_maps import Pixels, palette, striped
 from biformer_lit.errors import ConfigError
+from biformer_lit.fonts import drawable, drawing
 
 ObjectArrays: TypeAlias = Mapping[str, Pixels]
 """Objects of an image as arrays: ``boxes`` (n, 4), x and y of the upper left and the lower right corner, ``labels``
@@ -104,14 +105,14 @@ def draw_objects(
         )  # fmt: skip
         frame.set_path_effects([withStroke(linewidth=3.5 * pixel, foreground=contrast, alpha=0.6), Normal()])
         axis.add_patch(frame)
-        said = names[int(objects["labels"][i])] + (" (crowd)" if crowd[i] else "")
+        said = drawable(names[int(objects["labels"][i])], 40) + (" (crowd)" if crowd[i] else "")
         if "scores" in objects:
             said += f" {objects['scores'][i]:.2f}"
         place = _place(box, ((0.62 * text * len(said) + 4) / scale, (1.2 * text + 2) / scale), (width, height), taken)
         taken.append(place)
         axis.text(
             place.left + 2 / scale, (place.top + place.bottom) / 2, said, fontsize=text * pixel, color=contrast,
-            va="center_baseline", clip_on=True, parse_math=False, zorder=4 + (count - i) / count,  # above all boxes
+            va="center_baseline", clip_on=True, zorder=4 + (count - i) / count,  # above all boxes
             bbox={"facecolor": colour, "edgecolor": "none", "alpha": 0.8, "pad": 1.5 * pixel},
         )  # fmt: skip
 
@@ -194,7 +195,8 @@ def object_picture(photo: Pixels, size: tuple[int, int], objects: ObjectArrays, 
     rows, columns = (side * times for side in photo.shape[:2])
     figure = Figure(figsize=(columns / _DPI, rows / _DPI), dpi=_DPI)  # no pyplot: nothing global
     canvas: Any = FigureCanvasAgg(figure)
-    draw_objects(figure.add_axes((0, 0, 1, 1)), photo, size, objects, names, columns / size[1])
+    with drawing(names):
+        draw_objects(figure.add_axes((0, 0, 1, 1)), photo, size, objects, names, columns / size[1])
     canvas.draw()
     picture: Pixels = np.asarray(canvas.buffer_rgba())[..., :3]
     return picture

@@ -16,6 +16,7 @@ from biformer_lit.callbacks.names import class_names
 from biformer_lit.callbacks.objects import ObjectArrays, Shown, as_arrays, draw_objects
 from biformer_lit.callbacks.tensorboard import tensorboard_writers
 from biformer_lit.callbacks.turns import DrawsInTurns
+from biformer_lit.fonts import drawable, drawing
 
 _MOST_NAMED = 24  # more classes do not fit into the legend
 _WIDTH = 9  # of a figure, in inches
@@ -98,7 +99,9 @@ class SegmentationPanels(Panels):
         for i, photo in enumerate(photos):
             height, width = photo.shape[:2]
             rows.append((photo, truth[i, :height, :width], found[i, :height, :width]))
-        return draw_panels(rows, class_names(pl_module), int(pl_module.ignore_index))  # type: ignore[arg-type]
+        names = class_names(pl_module)
+        with drawing(names):
+            return draw_panels(rows, names, int(pl_module.ignore_index))  # type: ignore[arg-type]
 
 
 class DetectionPanels(Panels):
@@ -129,7 +132,9 @@ class DetectionPanels(Panels):
         truths, found = batch["objects"][: self.images], outputs["objects"][: self.images]
         sizes = [(height, width) for height, width in batch["stored_size"][: self.images].tolist()]
         rows = list(zip(photos, sizes, map(as_arrays, truths), map(as_arrays, found), strict=True))
-        return draw_object_panels(rows, class_names(pl_module), self.shown)
+        names = class_names(pl_module)
+        with drawing(names):
+            return draw_object_panels(rows, names, self.shown)
 
 
 def draw_panels(rows: list[tuple[Pixels, ...]], names: list[str], ignore_index: int) -> Figure:
@@ -218,9 +223,7 @@ def _add_legend(figure: Figure, seen: Iterable[int], names: list[str], others: l
     """
     colours = palette(len(names)) / 255
     known = [i for i in sorted(seen) if 0 <= i < len(names)]
-    patches = [Patch(color=colours[i], label=names[i]) for i in known[:_MOST_NAMED]]
+    patches = [Patch(color=colours[i], label=drawable(names[i], 40)) for i in known[:_MOST_NAMED]]
     if len(known) > _MOST_NAMED:
         patches.append(Patch(color="white", label=f"and {len(known) - _MOST_NAMED} more"))
-    legend = figure.legend(handles=patches + others, loc="outside lower center", ncols=4, fontsize=8)
-    for text in legend.get_texts():
-        text.set_parse_math(False)  # a class may have dollars in its name
+    figure.legend(handles=patches + others, loc="outside lower center", ncols=4, fontsize=8)

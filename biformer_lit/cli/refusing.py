@@ -3,12 +3,13 @@
 import sys
 from typing import NoReturn
 
+from biformer_lit.escaping import visible
 from biformer_lit.messages import one_line
 
 
 def fail(message: str) -> NoReturn:
     """Leave with one line and exit status 2."""
-    sys.stderr.write(f"error: {message}\n")
+    sys.stderr.write(f"error: {visible(message)}\n")
     raise SystemExit(2)
 
 

@@ -173,7 +173,7 @@ def test_a_figure_of_panels():
     rows = [(np.zeros((8, 8, 3)), (16, 16), truth, found), (np.zeros((8, 8, 1)), (16, 16), as_arrays(None), found)]
     figure = draw_object_panels(rows, NAMES, Shown("", 0.3, 1))
     assert [axis.get_title() for axis in figure.axes] == ["truth", "prediction, 1 of 2"] * 2
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["orange", "a $ and a $", "crowd"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["orange", r"a \$ and a \$", "crowd"]
     texts = [[text.get_text() for text in axis.texts] for axis in figure.axes]
     assert texts == [["orange (crowd)"], ["a $ and a $ 0.90"], [], ["a $ and a $ 0.90"]]
     figure.canvas.draw()  # dollars are dollars
