@@ -1,0 +1,59 @@
+"""Standard output and error that a run can always write to."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from biformer_lit.errors import is_disk_full
+
+_CLOSED = 141  # exit status, as a shell reports a process that SIGPIPE has ended
+_FULL = 2
+
+
+@contextlib.contextmanager
+def lasting_streams() -> Iterator[None]:
+    """Write characters that the terminal's encoding lacks as escapes, and end quietly where nobody reads on.
+
+    A run must not fail after hours of training because a table has a line or a name that ASCII has not, and a reader
+    such as ``head`` that has enough is no error.
+
+    Raises:
+        SystemExit: If standard output is closed (status 141), or nothing can be written to it (status 2).
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if _writable(sys.stdout):  # another process's, as between the ranks of a run
+            raise
+        _drop(sys.stdout)
+        raise SystemExit(_CLOSED) from None
+    except OSError as error:
+        if error.filename is not None or not is_disk_full(error) or _writable(sys.stdout):
+            raise
+        _drop(sys.stdout)
+        sys.stderr.write(f"error: standard output: {error.strerror}; write it elsewhere\n")
+        raise SystemExit(_FULL) from None
+
+
+def _writable(stream: Any) -> bool:
+    """Whether a line can be written, as errors do not say which file they are of."""
+    try:
+        stream.write("\n")
+        stream.flush()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _drop(stream: Any) -> None:
+    """Send what is left to nowhere, as Python would try once more to write it when it ends."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)

@@ -1,0 +1,51 @@
+"""Standard output in any encoding, closed by its reader, or on a full disk."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import sys, types
+for name in ("biformer_lit", "biformer_lit.cli"):  # without what they import, which takes seconds
+    sys.modules[name] = types.ModuleType(name)
+    sys.modules[name].__path__ = [name.replace(".", "/")]
+from biformer_lit.cli.streams import lasting_streams
+with lasting_streams():
+    print("\\u2501 \\u732b")
+    sys.stdout.flush()
+    for _ in range(int(sys.argv[1])):
+        print("x" * 1000)
+"""
+
+
+def run(root, lines=0, **options):
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(lines)], cwd=root, check=False, stderr=subprocess.PIPE, **options
+    )
+
+
+@pytest.mark.parametrize(
+    "environment", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}]
+)
+def test_ascii_is_enough(root, environment):
+    done = run(root, env=os.environ | environment, stdout=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout == b"\\u2501 \\u732b\n"
+
+
+def test_a_reader_that_has_enough(root):
+    read, write = os.pipe()
+    os.close(read)
+    done = run(root, 1000, stdout=write)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no /dev/full")  # noqa: PTH110 (a device)
+def test_a_full_disk_behind_standard_output(root):
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = run(root, 1000, stdout=full)
+    assert done.returncode == 2
+    assert done.stderr == b"error: standard output: No space left on device; write it elsewhere\n"
