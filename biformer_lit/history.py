@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 from biformer_lit.files import replacing
 
 Line: TypeAlias = dict[str, Any]
+_LONGEST = 2**20  # bytes of a line: an epoch with the scores of a thousand classes has 50,000
 Mode: TypeAlias = Literal["max", "min"]
 
 
@@ -25,17 +26,25 @@ def append_line(path: Path, line: Line) -> None:
 
 
 def read_lines(path: Path) -> list[Line]:
-    """All whole lines of a file, none if there is no file; half a line, left by a kill, is passed over."""
+    """Read all whole lines of a file, none if there is no file.
+
+    Half a line, which a kill may leave, and one longer than a megabyte, which no run writes, are passed over.
+    """
     if not path.exists():
         return []
     lines = []
-    for text in path.read_bytes().splitlines():
-        try:
-            line = json.loads(text)
-        except ValueError:
-            continue
-        if isinstance(line, dict):
-            lines.append(line)
+    with path.open("rb") as file:
+        while text := file.readline(_LONGEST + 1):
+            if len(text) > _LONGEST:
+                while text and not text.endswith(b"\n"):
+                    text = file.readline(_LONGEST)
+                continue
+            try:
+                line = json.loads(text)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(line, dict):
+                lines.append(line)
     return lines
 
 

@@ -11,6 +11,7 @@ from typing import Any, NoReturn, TypeAlias
 
 import yaml
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from biformer_lit.errors import BiFormerLitError, ConfigError
@@ -224,18 +225,20 @@ def _raise_on_sigterm() -> None:
 def _print_plan(
     spec: StudySpec, folder: Path, source: PlanSource | SearchSource, workers: int, estimate: Estimate
 ) -> None:
-    table = Table(title=f"{spec.name}: {spec.question}")
+    table = Table(title=escape(f"{spec.name}: {spec.question}"))
     table.add_column("cell")
     factors = dict.fromkeys(name for one in source.resolved.values() for name in one.cell.factors)
     for name in factors:
-        table.add_column(name)
+        table.add_column(escape(name))
     for name in ("parameters", "MACs", "to baseline"):
         table.add_column(name, justify="right")
     baseline = next((one for one in source.resolved.values() if one.cell.baseline), None)
     for one in source.resolved.values():
         ratio = "" if baseline is None else f"{one.macs / baseline.macs:.3f}"
         labels = [one.cell.factors.get(name, "") for name in factors]
-        table.add_row(one.cell.name, *labels, f"{one.parameters:,}", f"{one.macs / 1e9:.3f} G", ratio)
+        table.add_row(
+            escape(one.cell.name), *map(escape, labels), f"{one.parameters:,}", f"{one.macs / 1e9:.3f} G", ratio
+        )
     console = Console()
     console.print(table)
     if spec.plan == "search":

@@ -11,6 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from typing_extensions import Self
 
+from biformer_lit.escaping import visible
 from biformer_lit.sweep.jobs import Standing
 from biformer_lit.sweep.progress import Progress
 
@@ -94,7 +95,7 @@ class Display:
     def say(self, text: str) -> None:
         """A line that stays."""
         console = self._console if self._live is None else self._live.console
-        console.print(f"{time.strftime('%H:%M:%S')} {text}", highlight=False, soft_wrap=True, markup=False)
+        console.print(f"{time.strftime('%H:%M:%S')} {visible(text)}", highlight=False, soft_wrap=True, markup=False)
         console.file.flush()  # a log that is followed shows it now
 
     def show(self, lines: Sequence[Line], standings: Mapping[str, Standing]) -> None:

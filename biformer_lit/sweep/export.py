@@ -10,7 +10,7 @@ from biformer_lit.errors import ConfigError
 from biformer_lit.files import replacing
 from biformer_lit.sweep.factorial import effects
 from biformer_lit.sweep.jobs import Job, Standing
-from biformer_lit.sweep.results import results_frame, write_results
+from biformer_lit.sweep.results import results_frame, write_csv, write_results
 from biformer_lit.sweep.spec import StudySpec
 from biformer_lit.sweep.statistics import importances, markdown_table, summary
 from biformer_lit.sweep.study import IMPORTANCES, SPEC, opened_study, read_text, result_rows
@@ -55,19 +55,16 @@ def write_tables(
     frame = results_frame(result_rows(spec.name, jobs, standings))
     write_results(frame, folder)
     table = summary(frame, mode=spec.objective.mode)
-    with replacing(folder / SUMMARY) as path:
-        table.to_csv(path, index=False)
+    write_csv(table, folder / SUMMARY)
     main = markdown_table(table, objective=spec.objective.metric)
     texts = [main]
     if spec.plan == "factorial":
         found = effects(frame, list(spec.factors))
-        with replacing(folder / EFFECTS) as path:
-            found.to_csv(path, index=False)
+        write_csv(found, folder / EFFECTS)
         texts.append(found.to_string(index=False, float_format="{:.4f}".format))
     if spec.plan == "search":
         rated = importances(study)
-        with replacing(folder / IMPORTANCES) as path:
-            rated.to_csv(path, index=False)
+        write_csv(rated, folder / IMPORTANCES)
         if len(rated):
             texts.append(rated.to_string(index=False, float_format="{:.2f}".format))
     write_tensorboard(folder, jobs, standings, table=main)

@@ -10,11 +10,13 @@ import pandas as pd
 import pyarrow as pa
 
 from biformer_lit.errors import ConfigError
+from biformer_lit.escaping import for_csv, from_csv
 from biformer_lit.files import replacing
 
 STATUSES = ("complete", "pruned", "failed", "missing", "running")
 CSV = "results.csv"
 PARQUET = "results.parquet"
+_LARGEST = 1e100  # of an objective that can be compared
 
 # The columns in their order; a name that ends in a colon stands for all columns that begin with it.
 _DTYPES = {
@@ -109,10 +111,10 @@ def results_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 def outcomes(frame: pd.DataFrame) -> pd.DataFrame:
     """The table with its trials' statuses as the statistics see them.
 
-    A complete trial whose objective is not a finite number has nothing to compare: it counts as failed, for the
-    reason ``nan``.
+    A complete trial whose objective is not a number, or too large for squares of it to be one, has nothing to compare:
+    it counts as failed, for the reason ``nan``.
     """
-    worthless = (frame["status"] == "complete") & ~np.isfinite(frame["objective"])
+    worthless = (frame["status"] == "complete") & ~(frame["objective"].abs() < _LARGEST)
     seen = frame.copy()
     seen.loc[worthless, "status"] = "failed"
     seen.loc[worthless, "reason"] = "nan"
@@ -130,10 +132,16 @@ def write_results(frame: pd.DataFrame, folder: str | Path) -> None:
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / CSV) as path:
-        frame.to_csv(path, index=False)
+    write_csv(frame, folder / CSV)
     with replacing(folder / PARQUET) as path:
         frame.to_parquet(path, engine="pyarrow", index=False)
+
+
+def write_csv(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table as CSV, as a whole or not at all, with no text that a spreadsheet would take for a formula."""
+    texts = frame.select_dtypes(["string", "object"])
+    with replacing(path) as temporary:
+        frame.assign(**{name: texts[name].map(for_csv) for name in texts}).to_csv(temporary, index=False)
 
 
 def read_results(folder: str | Path) -> pd.DataFrame:
@@ -152,16 +160,52 @@ def read_results(folder: str | Path) -> pd.DataFrame:
     try:
         frame = pd.read_parquet(path, engine="pyarrow") if path.name == PARQUET else _read_csv(path)
         columns = _columns(frame.columns)
-        return _checked(frame[list(columns)].astype(columns))
+        return _sound(_checked(frame[list(columns)].astype(columns)))
     except (ValueError, TypeError, KeyError, OverflowError, OSError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())[:200]
         raise ConfigError(f"{path}: does not hold the results of a study ({reason}); export the study anew") from error
 
 
+def _sound(frame: pd.DataFrame) -> pd.DataFrame:
+    """Refuse figures that no trial has: the files may come from anybody."""
+    for name in frame.select_dtypes("Int64"):
+        if (frame[name].fillna(0) < 0).any():
+            raise ValueError(f"{name} is {frame[name].min()}, below 0")
+    for name in ("wall_seconds", "images_per_second"):
+        if (frame[name] < 0).any() or np.isinf(frame[name]).any():
+            raise ValueError(f"{name} is {frame[name].min()} at the least and {frame[name].max()} at the most")
+    marked = frame.loc[frame["baseline"].fillna(False), "cell"].unique()
+    if len(marked) > 1:
+        raise ValueError(f"{len(marked)} cells are the baseline, not one: {', '.join(map(str, marked[:3]))}")
+    return frame
+
+
+def read_importances(path: Path) -> pd.DataFrame | None:
+    """Read what each parameter of a search explains, None where there is no such file.
+
+    Raises:
+        ConfigError: If it does not hold that.
+    """
+    if not path.is_file():
+        return None
+    try:
+        frame = pd.read_csv(path)[["parameter", "importance", "trials"]]
+        frame = frame.astype({"parameter": "string", "importance": "float64", "trials": "int64"})
+    except (ValueError, TypeError, KeyError, OverflowError, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(f"{path}: does not hold importances ({reason}); export the study anew") from error
+    return frame.assign(parameter=frame["parameter"].map(from_csv))
+
+
 def _read_csv(path: Path) -> pd.DataFrame:
     # text converted here: pandas takes labels such as "none" for missing, and may round a number's last digit
     texts = pd.read_csv(path, dtype="string", keep_default_na=False, na_values=[""])
-    parse: dict[str, Callable[[str], Any]] = {"boolean": "True".__eq__, "Int64": int, "float64": float, "string": str}
+    parse: dict[str, Callable[[str], Any]] = {
+        "boolean": "True".__eq__,
+        "Int64": int,
+        "float64": float,
+        "string": from_csv,
+    }
     data = {
         name: _array([None if text is pd.NA else parse[dtype](text) for text in texts[name]], dtype)
         for name, dtype in _columns(texts.columns).items()

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from biformer_lit.dotted import plain_key
 from biformer_lit.errors import ConfigError
+from biformer_lit.escaping import visible
 from biformer_lit.sweep.fields import build, check_known, mapping, typed
 from biformer_lit.sweep.names import check_names, check_settings, label_of
 from biformer_lit.sweep.settings import Budget, Objective, Range, Search
@@ -166,7 +167,7 @@ def _spec(values: dict[str, Any], stem: str, overrides: Mapping[str, Any]) -> St
     searching = {} if plan == "search" else {"prune": False}
     return StudySpec(
         name=typed("name", given.get("name", stem), str),
-        question=typed("question", given["question"], str),
+        question=_text("question", given["question"]),
         base=tuple(typed("base", item, str) for item in base),
         plan=plan,
         settings={**{k: v for k, v in settings.items() if plain_key(k) not in replaced}, **overrides},
@@ -310,3 +311,10 @@ def _check_constraints(spec: StudySpec) -> None:
             raise ConfigError(f"constraints.{name}={most:g} must be above 0, as a multiple of the baseline's")
     if spec.constraints and spec.baseline is None:
         raise ConfigError("constraints: are multiples of the baseline's figures, and baseline is missing; give it")
+
+
+def _text(where: str, value: Any) -> str:
+    text: str = typed(where, value, str)
+    if visible(text) != " ".join(text.replace("\t", " ").splitlines()):
+        raise ConfigError(f"{where}: {visible(text, 80)!r} holds control characters; remove them")
+    return text

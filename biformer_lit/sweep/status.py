@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from biformer_lit.escaping import visible
 from biformer_lit.sweep.display import Line, duration, running_table, summary_line
 from biformer_lit.sweep.jobs import Standing
 from biformer_lit.sweep.progress import ProgressFile
@@ -21,7 +22,7 @@ def print_status(study: str) -> None:
     with opened_study(study) as (spec, folder, ledger):
         standings = ledger.standings(job.key for job in ledger.jobs())
     console = Console()
-    console.print(f"{spec.name}: {spec.question}", markup=False)
+    console.print(f"{spec.name}: {spec.question}", markup=False, highlight=False)
     lines = _running(spec, folder, standings)
     if lines:
         console.print(running_table(lines, spec.objective.metric))
@@ -29,7 +30,7 @@ def print_status(study: str) -> None:
         if standing.status == "failed" and standing.trial is not None:
             message = standing.trial.user_attrs.get("message", "")
             console.print(
-                f"failed: {key} ({standing.reason}): {message}", markup=False, highlight=False, soft_wrap=True
+                f"failed: {key} ({standing.reason}): {visible(message)}", markup=False, highlight=False, soft_wrap=True
             )
     console.print(summary_line(standings.values()), highlight=False)
     console.print(f"storage: {shown_storage(spec, folder)}, study name {spec.name}", highlight=False, soft_wrap=True)

@@ -117,7 +117,9 @@ def begin(spec: StudySpec, folder: Path, ledger: Ledger, resolved: Mapping[str, 
     now = {"digest": spec.digest(), "spec": contents, "cells": cells}
     _check_folder(spec, folder)
     noted = ledger.attribute("spec")
-    if noted is not None:
+    if noted is None:
+        _check_unused(folder)
+    else:
         before = json.loads(noted)
         changed = _changes(before, now)
         lost = [f"cell {name}" for name, digest in before["cells"].items() if cells.get(name) != digest]
@@ -164,6 +166,17 @@ def _check_folder(spec: StudySpec, folder: Path) -> None:
     name = read_yaml(path).get("name") if path.is_file() else spec.name
     if name != spec.name:
         raise ConfigError(f"--folder {folder}: holds study {name}, not {spec.name}; give each its own folder")
+
+
+def _check_unused(folder: Path) -> None:
+    """Refuse a folder with files that this study would replace, for it has written none yet."""
+    for name in (SPEC, "results.csv", "results.parquet", "summary.csv", "effects.csv", IMPORTANCES, "cells"):
+        path = folder / name
+        if path.is_file() or path.is_symlink() or (path.is_dir() and any(path.iterdir())):
+            raise ConfigError(
+                f"--folder {folder}: holds {name} already, and the study's record does not know of it; choose another "
+                "folder, or move it away"
+            )
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

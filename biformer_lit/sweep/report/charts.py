@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 import pandas as pd
 
+from biformer_lit.escaping import for_plotly
 from biformer_lit.sweep.report.content import Content
 from biformer_lit.sweep.report.series import (
     COSTS,
@@ -35,7 +36,16 @@ def charts(content: Content, curves: Sequence[Curve]) -> list[Chart]:
 
 
 def _chart(name: str, title: str, text: str, data: list[Any], **layout: Any) -> Chart:
-    return {"id": name, "title": title, "text": text, "data": data, "layout": layout}
+    return {"id": name, "title": title, "text": text, "data": _plain(data), "layout": _plain(layout)}
+
+
+def _plain(part: Any, key: str = "") -> Any:
+    """The same part of a figure with all its texts as plain ones; the templates are ours and hold no other text."""
+    if isinstance(part, str):
+        return part if key == "hovertemplate" else for_plotly(part)
+    if isinstance(part, dict):
+        return {name: _plain(value, name) for name, value in part.items()}
+    return [_plain(value, key) for value in part] if isinstance(part, list | tuple) else part
 
 
 def _round(values: Any) -> list[float | None]:
@@ -128,8 +138,15 @@ def _curves(content: Content, curves: Sequence[Curve]) -> Chart | None:
     return _chart(
         "learning_curves", "Learning curves", text, data,
         height=360 + 20 * len(curves), legend={"orientation": "v", "y": -0.18, "yanchor": "top"},
-        xaxis={"title": {"text": "epoch"}}, yaxis={"title": {"text": content.unit.title}},
+        xaxis={"title": {"text": "epoch"}, "tickformat": "d", **_whole_epochs(curves)},
+        yaxis={"title": {"text": content.unit.title}},
     )  # fmt: skip
+
+
+def _whole_epochs(curves: Sequence[Curve]) -> dict[str, Any]:
+    """A mark at every epoch where there are few, which plotly would divide further."""
+    last = max(epoch for curve in curves for epoch in curve.epochs)
+    return {"dtick": 1} if last <= 10 else {}
 
 
 def _curve(content: Content, curve: Curve, colour: str) -> list[dict[str, Any]]:
@@ -231,7 +248,7 @@ def _parallel(content: Content) -> Chart | None:
                 "meta": cell,
                 "name": cell,
                 "showlegend": False,
-                "hovertemplate": f"{cell.replace('%', '%%')}<extra></extra>",
+                "hovertemplate": "%{meta}<extra></extra>",
             }
         )
     notes = [

@@ -5,10 +5,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from biformer_lit.errors import ConfigError
+from biformer_lit.escaping import visible
 from biformer_lit.sweep.export import export_study
 from biformer_lit.sweep.report.bundle import unpacked
 from biformer_lit.sweep.report.compare import read_comparison, write_comparison
-from biformer_lit.sweep.report.write import PAGE, write_report
+from biformer_lit.sweep.report.place import check_place
+from biformer_lit.sweep.report.write import LATEX, MARKDOWN, PAGE, TABLE, write_report
 
 
 def report(study: str, out: Path | None) -> None:
@@ -20,10 +22,11 @@ def report(study: str, out: Path | None) -> None:
     """
     with _files(study) as (folder, default):
         place = out or default
+        if place != folder / "report":  # within the study's own folder
+            check_place("out", place, PAGE, (MARKDOWN, LATEX, TABLE, "figures"))
         said = write_report(folder, place, print)
-    print(said.sentence)
-    for note in said.notes:
-        print(note)
+    for sentence in (said.sentence, *said.notes):
+        print(visible(sentence))
     print(f"report: {place / PAGE}")
 
 
@@ -40,7 +43,7 @@ def compare(studies: Sequence[str], out: Path | None) -> None:
         folders = [stack.enter_context(_files(study))[0] for study in studies]
         comparison = read_comparison(folders)
         place = out or Path("comparison")
-        print(write_comparison(comparison, place))
+        print("\n".join(map(visible, write_comparison(comparison, place).splitlines())))
     print(f"comparison: {place}")
 
 

@@ -11,10 +11,14 @@ from matplotlib.figure import Figure
 
 from biformer_lit.dotted import flat
 from biformer_lit.errors import ConfigError
-from biformer_lit.files import replacing, write_text
+from biformer_lit.escaping import for_markdown
+from biformer_lit.files import write_text
+from biformer_lit.fonts import drawable, drawing
 from biformer_lit.sweep.report.content import Content, read_content
 from biformer_lit.sweep.report.figures import COLOURS, STYLE, save_figure
+from biformer_lit.sweep.report.place import MARK, check_place
 from biformer_lit.sweep.report.text import grid
+from biformer_lit.sweep.results import write_csv
 from biformer_lit.sweep.statistics import paired_interval
 
 _FIGURE = "differences"
@@ -77,7 +81,11 @@ def write_comparison(comparison: Comparison, out: Path) -> str:
 
     Returns:
         The Markdown.
+
+    Raises:
+        ConfigError: If the folder holds files of these names that are not from an earlier comparison.
     """
+    check_place("out", out, "comparison.md", ("comparison.csv", f"{_FIGURE}.png", f"{_FIGURE}.svg"))
     out.mkdir(parents=True, exist_ok=True)
     figure = _figure(comparison)
     if figure is not None:
@@ -85,10 +93,9 @@ def write_comparison(comparison: Comparison, out: Path) -> str:
     rows = [one.table.assign(study=name) for one, name in zip(comparison.contents, comparison.names, strict=True)]
     numbers = pd.concat(rows, ignore_index=True)
     numbers = numbers[numbers["cell"].isin(comparison.cells)]
-    with replacing(out / "comparison.csv") as path:
-        numbers[["study", *(name for name in numbers.columns if name != "study")]].to_csv(path, index=False)
+    write_csv(numbers[["study", *(name for name in numbers.columns if name != "study")]], out / "comparison.csv")
     text = _markdown(comparison, figure is not None)
-    write_text(out / "comparison.md", text)
+    write_text(out / "comparison.md", f"<!-- {MARK} -->\n\n{text}")
     return text
 
 
@@ -139,8 +146,11 @@ def _each(values: list[str], names: list[str]) -> str:
 
 
 def _markdown(comparison: Comparison, drawn: bool) -> str:
-    lines = [f"# {' and '.join(comparison.names)}", ""]
-    lines += [f"- {name}: {one.spec.question}" for name, one in zip(comparison.names, comparison.contents, strict=True)]
+    lines = [f"# {for_markdown(' and '.join(comparison.names))}", ""]
+    lines += [
+        f"- {for_markdown(name)}: {for_markdown(one.spec.question)}"
+        for name, one in zip(comparison.names, comparison.contents, strict=True)
+    ]
     unit = comparison.contents[0].unit
     table = pd.DataFrame({"cell": comparison.cells})
     for name, content in zip(comparison.names, comparison.contents, strict=True):
@@ -170,7 +180,11 @@ def _markdown(comparison: Comparison, drawn: bool) -> str:
     lines += ["Of studies on other data such a difference says which data are harder, not which network is better.", ""]
     if drawn:
         lines += [f"![Differences to each study's baseline]({_FIGURE}.png)", ""]
-    lines += ["## What else differs", "", *(f"- {line}" for line in comparison.apart or ["nothing that was recorded"])]
+    lines += [
+        "## What else differs",
+        "",
+        *(f"- {for_markdown(line)}" for line in comparison.apart or ["nothing that was recorded"]),
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -188,7 +202,7 @@ def _figure(comparison: Comparison) -> Figure | None:
     if not cells:
         return None
     unit = comparison.contents[0].unit
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(STYLE), drawing([*cells, *comparison.names]):
         figure = Figure(figsize=(6.5, 1.2 + 0.25 * len(cells) * (1 + len(comparison.names))))
         axes = figure.add_subplot()
         axes.axvline(0, color="0.3", linewidth=1)
@@ -199,8 +213,8 @@ def _figure(comparison: Comparison) -> Figure | None:
             ends = np.array([[row["low"], row["high"]] for row in rows], dtype=float).T
             error = np.nan_to_num(np.abs(unit.scale * ends - middle))
             at = np.arange(len(cells))[::-1] + 0.4 - step * (i + 0.5)
-            axes.errorbar(middle, at, xerr=error, fmt="o", color=COLOURS[1 + i % 7], capsize=3, label=name)
-        axes.set_yticks(np.arange(len(cells))[::-1], cells)
-        axes.set_xlabel(f"{unit.difference_title}, each to its study's baseline")
+            axes.errorbar(middle, at, xerr=error, fmt="o", color=COLOURS[1 + i % 7], capsize=3, label=drawable(name))
+        axes.set_yticks(np.arange(len(cells))[::-1], list(map(drawable, cells)))
+        axes.set_xlabel(f"{drawable(unit.difference_title)}, each to its study's baseline")
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25 * 4 / (2 + len(cells))), ncols=2, fontsize=7)
     return figure

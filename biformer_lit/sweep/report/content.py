@@ -12,7 +12,7 @@ import pandas as pd
 from biformer_lit.errors import ConfigError
 from biformer_lit.sweep.factorial import effects
 from biformer_lit.sweep.report.unit import Unit, unit_of
-from biformer_lit.sweep.results import read_results
+from biformer_lit.sweep.results import read_importances, read_results
 from biformer_lit.sweep.source import folder_name
 from biformer_lit.sweep.spec import StudySpec, read_spec
 from biformer_lit.sweep.statistics import coverage, summary
@@ -107,8 +107,7 @@ def read_content(folder: Path) -> Content:
     found = None
     if spec.plan == "factorial":
         found = effects(frame, list(spec.factors))
-    path = folder / IMPORTANCES
-    importances = pd.read_csv(path) if path.is_file() else None
+    importances = read_importances(folder / IMPORTANCES)
     unit = unit_of(spec.objective.metric, frame["objective"])
     return Content(folder, spec, frame, table, found, importances, unit)
 
@@ -117,6 +116,6 @@ def read_json(path: Path) -> Mapping[str, Any] | None:
     """A JSON file's mapping, None if there is none or it cannot be read."""
     try:
         contents = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return contents if isinstance(contents, dict) else None

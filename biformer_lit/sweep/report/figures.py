@@ -9,8 +9,10 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from biformer_lit.files import replacing
+from biformer_lit.fonts import drawable, drawing
 from biformer_lit.sweep.report.content import Content
 from biformer_lit.sweep.report.series import (
     COSTS,
@@ -52,11 +54,17 @@ def write_figures(content: Content, curves: Sequence[Curve], folder: Path) -> di
     """
     folder.mkdir(parents=True, exist_ok=True)
     shown = {}
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(STYLE), drawing(_texts(content)):
         for name, title, figure in _all(content, curves):
             save_figure(figure, folder / name)
             shown[name] = title
     return shown
+
+
+def _texts(content: Content) -> list[str]:
+    """Every text of the study's own that a figure may hold."""
+    labels = [label for factor in content.spec.factors.values() for label in factor]
+    return [*content.table["cell"], *content.factors, *labels, content.unit.metric]
 
 
 def save_figure(figure: Figure, stem: Path) -> None:
@@ -98,9 +106,9 @@ def _differences(content: Content) -> Figure | None:
     at = np.arange(len(rows))[::-1]
     axes.axvline(0, color="0.3", linewidth=1)
     axes.errorbar(middle, at, xerr=np.nan_to_num(ends), fmt="o", color=COLOURS[1], ecolor=COLOURS[1], capsize=3)
-    axes.set_yticks(at, list(rows["cell"]))
+    axes.set_yticks(at, list(map(drawable, rows["cell"])))
     baseline = "" if content.baseline is None else f" to {content.baseline['cell']}"
-    axes.set_xlabel(unit.difference_title.replace(content.unit.metric, content.unit.metric + baseline))
+    axes.set_xlabel(drawable(unit.difference_title.replace(content.unit.metric, content.unit.metric + baseline), 120))
     return figure
 
 
@@ -120,9 +128,9 @@ def _against_cost(content: Content, cost: Cost) -> Figure | None:
         colour, marker = (COLOURS[2], "*") if row["baseline"] else (COLOURS[1], "o")
         axes.errorbar(x, y, yerr=sd or None, fmt=marker, color=colour, markersize=10 if marker == "*" else 5, capsize=2)
         if len(rows) <= _NAMED:
-            axes.annotate(row["cell"], (x, y), xytext=(6, 4), textcoords="offset points", fontsize=7)
+            axes.annotate(drawable(row["cell"]), (x, y), xytext=(6, 4), textcoords="offset points", fontsize=7)
     axes.set_xlabel(title)
-    axes.set_ylabel(unit.title)
+    axes.set_ylabel(drawable(unit.title))
     return figure
 
 
@@ -134,10 +142,11 @@ def _curves(content: Content, curves: Sequence[Curve]) -> Figure | None:
     axes = figure.add_subplot()
     for colour, curve in zip(COLOURS, curves, strict=False):
         middle, sd = unit.scale * np.array(curve.mean), unit.scale * np.nan_to_num(np.array(curve.sd))
-        axes.plot(curve.epochs, middle, color=colour, label=f"{curve.cell} (n={curve.seeds})", linewidth=1.4)
+        axes.plot(curve.epochs, middle, color=colour, label=f"{drawable(curve.cell)} (n={curve.seeds})", linewidth=1.4)
         axes.fill_between(curve.epochs, middle - sd, middle + sd, color=colour, alpha=0.15, linewidth=0)
     axes.set_xlabel("epoch")
-    axes.set_ylabel(unit.title)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_ylabel(drawable(unit.title))
     axes.legend(fontsize=7)
     return figure
 
@@ -151,8 +160,8 @@ def _main_effects(content: Content) -> Figure | None:
     unit = content.unit
     for axes, (factor, rows) in zip(panels, found.items(), strict=True):
         _means(axes, list(rows["labels"]), rows, unit.scale, COLOURS[1], "")
-        axes.set_xlabel(factor)
-    panels[0].set_ylabel(unit.title)
+        axes.set_xlabel(drawable(factor))
+    panels[0].set_ylabel(drawable(unit.title))
     return figure
 
 
@@ -168,19 +177,21 @@ def _interactions(content: Content) -> Figure | None:
     for axes, ((first, second), rows) in zip(panels, found.items(), strict=False):
         for colour, (label, part) in zip(COLOURS[1:], rows.groupby("second", sort=False), strict=False):
             _means(axes, list(part["first"]), part, unit.scale, colour, f"{second}={label}")
-        axes.set_xlabel(first)
+        axes.set_xlabel(drawable(first))
         axes.legend(fontsize=7)
     for axes in panels[len(found) :]:
         axes.remove()
-    figure.supylabel(unit.title, fontsize=9)
+    figure.supylabel(drawable(unit.title), fontsize=9)
     return figure
 
 
 def _means(axes: Any, labels: list[str], rows: pd.DataFrame, scale: float, colour: str, name: str) -> None:
     middle = scale * rows["mean"].to_numpy(dtype=float)
     ends = np.nan_to_num(np.abs(scale * rows[["mean_low", "mean_high"]].to_numpy(dtype=float).T - middle))
-    axes.errorbar(range(len(labels)), middle, yerr=ends, fmt="o-", color=colour, capsize=3, label=name or None)
-    axes.set_xticks(range(len(labels)), labels, fontsize=7)
+    axes.errorbar(
+        range(len(labels)), middle, yerr=ends, fmt="o-", color=colour, capsize=3, label=drawable(name) if name else None
+    )
+    axes.set_xticks(range(len(labels)), [drawable(label, 24) for label in labels], fontsize=7)
     axes.margins(x=0.2)
 
 
@@ -200,8 +211,10 @@ def _parallel(content: Content) -> Figure | None:
     for i, axis in enumerate(coordinates):
         axes.axvline(i, color="0.4", linewidth=0.8)
         for position, text in axis.ticks:
-            axes.annotate(text, (i, position), xytext=(3, 0), textcoords="offset points", fontsize=7, va="center")
-    axes.set_xticks(range(len(coordinates)), [axis.name for axis in coordinates])
+            axes.annotate(
+                drawable(text, 24), (i, position), xytext=(3, 0), textcoords="offset points", fontsize=7, va="center"
+            )
+    axes.set_xticks(range(len(coordinates)), [drawable(axis.name, 24) for axis in coordinates])
     axes.set_yticks([])
     axes.grid(visible=False)
     axes.spines["left"].set_visible(False)
@@ -214,6 +227,6 @@ def _importances(content: Content) -> Figure | None:
         return None
     figure = Figure(figsize=(5, 0.8 + 0.3 * len(found)))
     axes = figure.add_subplot()
-    axes.barh(list(found["parameter"])[::-1], list(found["importance"])[::-1], color=COLOURS[1])
+    axes.barh(list(map(drawable, found["parameter"]))[::-1], list(found["importance"])[::-1], color=COLOURS[1])
     axes.set_xlabel(f"share of the variance explained (fANOVA over {found['trials'].iloc[0]} trials)")
     return figure

@@ -32,6 +32,11 @@ function sortable(sorted) {
   });
 }
 
+// a text as the charts hold it: plotly would take < for the start of markup
+function plain(text) {
+  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+}
+
 function shownCells() {
   const words = form.elements.text.value.toLowerCase();
   const chosen = [...form.querySelectorAll("select")].filter((select) => select.value !== "");
@@ -41,7 +46,7 @@ function shownCells() {
     const visible = row.dataset.cell.toLowerCase().includes(words) &&
       chosen.every((select) => factors[select.name] === select.value);
     row.hidden = !visible;
-    if (visible) shown.add(row.dataset.cell);
+    if (visible) shown.add(plain(row.dataset.cell));
   }
   document.getElementById("count").textContent = `${shown.size} of ${table.tBodies[0].rows.length} cells`;
   return shown;
@@ -74,7 +79,7 @@ function colours() {
 
 function themed(layout) {
   const { front, line } = colours();
-  const result = { margin: { l: 70, r: 20, t: 20, b: 60 }, legend: { orientation: "h", y: 1.02, yanchor: "bottom" }, ...layout,
+  const result = { margin: { l: 70, r: 20, t: 44, b: 60 }, legend: { orientation: "h", y: 1.02, yanchor: "bottom" }, ...layout,
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: front, size: 12 } };
   const axes = new Set(["xaxis", "yaxis", ...Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key))]);
   for (const key of axes) result[key] = { gridcolor: line, zerolinecolor: line, linecolor: line, ...layout[key] };

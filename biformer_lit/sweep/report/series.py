@@ -1,6 +1,7 @@
 """The numbers behind the figures, once for the pictures and once for the page."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import mean, stdev
 
@@ -120,7 +121,14 @@ def main_effects(content: Content) -> dict[str, pd.DataFrame]:
     if content.effects is None:
         return {}
     main = content.effects[~content.effects["factors"].str.contains(":")]
-    return {str(name): rows for name, rows in main.groupby("factors", sort=False) if len(rows) > 1}
+    found = {str(name): rows for name, rows in main.groupby("factors", sort=False) if len(rows) > 1}
+    return {name: rows.sort_values("labels", key=_places(content, name), kind="stable") for name, rows in found.items()}
+
+
+def _places(content: Content, factor: str) -> Callable[[pd.Series], pd.Series]:
+    """Makes labels into their places in the study file: that order is drawn, not that of training."""
+    places = {label: place for place, label in enumerate(content.spec.factors.get(factor, {}))}
+    return lambda labels: labels.map(places).fillna(len(places))
 
 
 def interactions(content: Content) -> dict[tuple[str, str], pd.DataFrame]:
@@ -137,7 +145,10 @@ def interactions(content: Content) -> dict[tuple[str, str], pd.DataFrame]:
             # by their place, as a label may hold a colon: rows stand in the order of the labels
             seen = [list(dict.fromkeys(content.frame[f"factor:{name}"])) for name in (first, second)]
             pairs = [(a, b) for a in seen[0] for b in seen[1]]
-            found[first, second] = rows.assign(first=[a for a, _ in pairs], second=[b for _, b in pairs])
+            named = rows.assign(first=[a for a, _ in pairs], second=[b for _, b in pairs])
+            for column, factor in (("second", second), ("first", first)):
+                named = named.sort_values(column, key=_places(content, factor), kind="stable")
+            found[first, second] = named
     return found
 
 

@@ -1,19 +1,12 @@
 """The report as Markdown, and the main table for LaTeX."""
 
-import html
-
 import pandas as pd
 
+from biformer_lit.escaping import for_latex, for_markdown
 from biformer_lit.sweep.report.answer import Answer
 from biformer_lit.sweep.report.content import Content
 from biformer_lit.sweep.report.reproduce import Reproduction
 from biformer_lit.sweep.report.unit import count
-
-_LATEX = str.maketrans({
-    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
-    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "\N{MINUS SIGN}": "$-$", "±": r"$\pm$", "<": r"\textless{}", ">": r"\textgreater{}",
-})  # fmt: skip
 
 
 def main_table(content: Content) -> pd.DataFrame:
@@ -43,7 +36,7 @@ def main_table(content: Content) -> pd.DataFrame:
 def latex_table(content: Content) -> str:
     """The main table for LaTeX with the booktabs package."""
     table = main_table(content)
-    escaped = table.map(lambda text: text.translate(_LATEX)).rename(columns=lambda name: name.translate(_LATEX))
+    escaped = table.map(for_latex).rename(columns=for_latex)
     numbers = {unit for unit in escaped.columns if unit not in ("cell", "claim", "not complete")}
     columns = "".join("r" if name in numbers else "l" for name in escaped.columns)
     body: str = escaped.style.hide(axis="index").to_latex(hrules=True, column_format=columns)
@@ -61,9 +54,9 @@ def markdown(content: Content, said: Answer, figures: dict[str, str], repeat: Re
     """
     complete, planned, incomplete = content.counts
     table = main_table(content)
-    lines = [f"# {_plain(content.spec.question)}", "", f"**{_plain(said.sentence)}**", ""]
-    lines += [f"{_plain(note)}\n" for note in said.notes]
-    lines += [f"Study {content.spec.name}, {complete} of {planned} trials complete.", "", grid(table)]
+    lines = [f"# {for_markdown(content.spec.question)}", "", f"**{for_markdown(said.sentence)}**", ""]
+    lines += [f"{for_markdown(note)}\n" for note in said.notes]
+    lines += [f"Study {for_markdown(content.spec.name)}, {complete} of {planned} trials complete.", "", grid(table)]
     level = f"{100 * content.table['confidence'].iloc[0]:g} %"
     notes = (
         "± standard deviation over seeds; n: complete/planned trials; difference to the baseline over paired seeds "
@@ -71,15 +64,15 @@ def markdown(content: Content, said: Answer, figures: dict[str, str], repeat: Re
     )
     lines += ["", notes, ""]
     if incomplete:
-        lines += ["## Not complete", "", *(f"- {_plain(line)}" for line in incomplete), ""]
+        lines += ["## Not complete", "", *(f"- {for_markdown(line)}" for line in incomplete), ""]
     for name, title in figures.items():
-        lines += [f"![{_plain(title)}](figures/{name}.png)", "", f"*{_plain(title)}*", ""]
+        lines += [f"![{for_markdown(title)}](figures/{name}.png)", "", f"*{for_markdown(title)}*", ""]
     lines += [
         "## Repeat it",
         "",
         f"    {repeat.command}",
         "",
-        *(f"- {_plain(name)}: {_plain(text)}" for name, text in repeat.facts),
+        *(f"- {for_markdown(name)}: {for_markdown(text)}" for name, text in repeat.facts),
     ]
     return "\n".join(lines) + "\n"
 
@@ -88,12 +81,7 @@ def grid(table: pd.DataFrame) -> str:
     """A table in Markdown."""
 
     def line(cells: list[str]) -> str:
-        return "| " + " | ".join(_plain(str(cell)).replace("|", "\\|") for cell in cells) + " |"
+        return "| " + " | ".join(map(for_markdown, cells)) + " |"
 
     rows = [list(row) for row in table.itertuples(index=False, name=None)]
     return "\n".join([line(list(table.columns)), "|" + "---|" * len(table.columns), *map(line, rows)])
-
-
-def _plain(text: str) -> str:
-    """A text of anybody's in Markdown: one line, without HTML and links."""
-    return html.escape(" ".join(text.split()), quote=False).replace("](", "]\\(")

@@ -5,13 +5,14 @@ from pathlib import Path
 
 from biformer_lit.files import replacing, write_text
 from biformer_lit.sweep.report.answer import Answer, answer
-from biformer_lit.sweep.report.content import Content, read_content
+from biformer_lit.sweep.report.content import read_content
 from biformer_lit.sweep.report.figures import write_figures
 from biformer_lit.sweep.report.page import page
 from biformer_lit.sweep.report.reproduce import reproduction
 from biformer_lit.sweep.report.routing import routing_maps
 from biformer_lit.sweep.report.series import learning_curves
 from biformer_lit.sweep.report.text import latex_table, main_table, markdown
+from biformer_lit.sweep.results import write_csv
 
 PAGE, MARKDOWN, LATEX, TABLE = "report.html", "report.md", "table.tex", "table.csv"
 
@@ -45,11 +46,6 @@ def write_report(folder: Path, out: Path, say: Callable[[str], None]) -> Answer:
     say("writing the page")
     write_text(out / MARKDOWN, markdown(content, said, figures, repeat))
     write_text(out / LATEX, latex_table(content))
-    write_text(out / TABLE, _csv(content))
+    write_csv(main_table(content), out / TABLE)
     write_text(out / PAGE, page(content, said, curves, maps, repeat))
     return said
-
-
-def _csv(content: Content) -> str:
-    text: str = main_table(content).to_csv(index=False)
-    return text
