@@ -24,6 +24,7 @@ from biformer_lit.data.loaders import (
     training_position,
 )
 from biformer_lit.data.loading import DIGITS, EMBEDDED, find_split, load_splits
+from biformer_lit.data.rendering import Rendering
 from biformer_lit.data.samples import PARTS, Part, Read, RowDataset, RowStream, Skipped, Source
 from biformer_lit.data.sampling import EvalSampler, TrainSampler
 from biformer_lit.errors import ConfigError, DataError
@@ -59,6 +60,11 @@ class HFDataModule(LightningDataModule):
         num_workers: Processes that load data, for each training process; 0 loads in the training process.
             By default one less than the CPUs that each training process may use, at most 8.
         image_column: Column with the images, if it cannot be guessed.
+        value_range: The stored values that become black and white, for images of more than 8 bits: [0, 4095] for 12
+            bits. By default 16-bit integers are taken as 0..65535, and images that would be nearly black, or whose
+            values are fractions or signed, are refused. Values beyond it become black or white.
+        bands: Which bands of the images, counted from 1, become red, green and blue, or the one that becomes grey;
+            needed where images have other bands than these and alpha.
         on_bad_image: Whether an image that cannot be read ends the run or is skipped. In training the next
             row stands in for it, so that batches keep their size; in evaluation the batch is smaller.
             Skipped rows are logged and listed in ``skipped``.
@@ -85,6 +91,8 @@ class HFDataModule(LightningDataModule):
         eval_batch_size: int | None = None,
         num_workers: int | None = None,
         image_column: str | None = None,
+        value_range: tuple[float, float] | None = None,
+        bands: tuple[int, ...] | None = None,
         on_bad_image: Literal["error", "skip"] = "error",
     ) -> None:
         super().__init__()
@@ -95,6 +103,8 @@ class HFDataModule(LightningDataModule):
         self.batch_size, self.num_workers = batch_size, num_workers
         self.eval_batch_size = batch_size if eval_batch_size is None else eval_batch_size
         self.image_column, self.on_bad_image = image_column, on_bad_image
+        self.value_range, self.bands = value_range, bands
+        self.rendering = Rendering(value_range, bands)
         self._check_arguments()
         self.repeats = 1
         self.skipped: dict[str, Skipped] = {}

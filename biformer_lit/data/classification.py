@@ -19,6 +19,7 @@ from biformer_lit.data.labels import (
     stratified_split,
     streamed_classes,
 )
+from biformer_lit.data.rendering import PLAIN, Rendering
 from biformer_lit.data.samples import Part, Read
 from biformer_lit.data.transforms import (
     IMAGENET_MEAN,
@@ -44,6 +45,7 @@ class ReadClassified:
         classes: The classes; None if the data set has no labels.
         transform: From an RGB image to a tensor.
         labelled: Whether a row without a label is an error; otherwise its label is -1.
+        rendering: How stored values become a picture.
     """
 
     image_column: str
@@ -51,10 +53,11 @@ class ReadClassified:
     classes: Classes | None
     transform: Transform
     labelled: bool
+    rendering: Rendering = PLAIN
 
     def __call__(self, row: dict[str, Any], where: str) -> dict[str, Any]:
         """Read a row; ``where`` begins the messages of errors."""
-        image = self.transform(decode_image(row[self.image_column], where))
+        image = self.transform(decode_image(row[self.image_column], where, self.rendering))
         if self.classes is None or self.label_column is None:
             return {"image": image, "label": UNLABELLED}
         label = self.classes.number(row.get(self.label_column), where)
@@ -176,4 +179,6 @@ class ClassificationDataModule(HFDataModule):
         else:
             interpolation = self.augmentation.interpolation
             transform = eval_transform(self.image_size, self.crop_pct, self.mean, self.std, interpolation)
-        return ReadClassified(image_column, self._label_column, self._classes, transform, part != "predict")
+        return ReadClassified(
+            image_column, self._label_column, self._classes, transform, part != "predict", self.rendering
+        )

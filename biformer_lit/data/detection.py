@@ -37,6 +37,7 @@ from biformer_lit.data.masks import ID2LABEL, read_id2label
 from biformer_lit.data.object_fit import Placed, place_some, require_fitting
 from biformer_lit.data.object_survey import require_readable, require_scored
 from biformer_lit.data.objects import NO_OBJECTS, ObjectFields, ReadObjects, field_values, find_fields
+from biformer_lit.data.rendering import PLAIN, Rendering
 from biformer_lit.data.samples import Part, Read
 from biformer_lit.errors import ConfigError, DataError
 
@@ -52,16 +53,18 @@ class ReadDetected:
         objects: Reads the objects; None if the data set has none.
         transform: From an RGB image and its objects to what is fed.
         labelled: Whether a row whose objects are not known is an error; otherwise they are None.
+        rendering: How stored values become a picture.
     """
 
     image_column: str
     objects: ReadObjects | None
     transform: BoxTransform
     labelled: bool
+    rendering: Rendering = PLAIN
 
     def __call__(self, row: dict[str, Any], where: str) -> dict[str, Any]:
         """Read a row; ``where`` begins the messages of errors."""
-        picture, orientation = decode_turned(row[self.image_column], where)
+        picture, orientation = decode_turned(row[self.image_column], where, self.rendering)
         stored_size = picture.height, picture.width
         objects, repairs = None, Repairs()
         if self.objects is not None:
@@ -295,7 +298,7 @@ class DetectionDataModule(DenseDataModule):
         if self._fields is not None and self._classes is not None:
             source = self._source(part)
             objects = self._read_objects(self._frame(source.table, source.split))
-        return ReadDetected(image_column, objects, transform, part != "predict")
+        return ReadDetected(image_column, objects, transform, part != "predict", self.rendering)
 
     def collate(self, part: Part) -> Collate:
         """Batches of images of different sizes; see ``HFDataModule``."""

@@ -10,8 +10,9 @@ import numpy as np
 
 from biformer_lit.data.checks import require
 from biformer_lit.data.columns import listed
-from biformer_lit.data.images import open_image, reading, upright
+from biformer_lit.data.images import open_image, read_tiff, reading, stored_content, upright
 from biformer_lit.data.labels import Integers
+from biformer_lit.data.tiff import INTEGERS, is_tiff, tiff_layout
 from biformer_lit.errors import DataError
 
 ID2LABEL = "id2label.json"
@@ -37,7 +38,17 @@ def decode_mask(value: Any, where: str) -> Integers:
         DataError: If its pixels cannot be numbers of classes: colours, fractions, or changed by JPEG.
     """
     with reading(where, "mask"):
-        image = open_image(value)
+        stored = stored_content(value)
+        if isinstance(stored, bytes) and is_tiff(stored):
+            layout = tiff_layout(stored)
+            if layout.is_inverted and layout.bits[0] > 1:
+                raise DataError(
+                    f"{where}: the mask is a TIFF in which 0 is white, so that its numbers are not those of classes; "
+                    "store it as PNG"
+                )
+            if layout.bands == 1 and layout.kind[0] in INTEGERS and not layout.is_for_pillow():
+                return read_tiff(stored, layout)[:, :, 0].astype(np.int64)
+        image = open_image(stored)
         kind, image = image.format, upright(image)
     if image.mode not in _MODES and not image.mode.startswith("I;16"):
         raise DataError(

@@ -21,6 +21,7 @@ from biformer_lit.data.mask_transforms import (
     TrainPair,
 )
 from biformer_lit.data.masks import LabelRange, decode_mask, name_classes, require_size
+from biformer_lit.data.rendering import PLAIN, Rendering
 from biformer_lit.data.samples import Part, Read
 from biformer_lit.errors import ConfigError, DataError
 
@@ -40,6 +41,7 @@ class ReadSegmented:
         ignore_index: The number that means no class.
         transform: From an RGB image and its label map to tensors.
         labelled: Whether a row without a label map is an error; otherwise all of it is ignored.
+        rendering: How stored values become a picture.
     """
 
     image_column: str
@@ -48,10 +50,11 @@ class ReadSegmented:
     ignore_index: int
     transform: PairTransform
     labelled: bool
+    rendering: Rendering = PLAIN
 
     def __call__(self, row: dict[str, Any], where: str) -> dict[str, Any]:
         """Read a row; ``where`` begins the messages of errors."""
-        picture = decode_image(row[self.image_column], where)
+        picture = decode_image(row[self.image_column], where, self.rendering)
         shape = picture.height, picture.width
         stored = None if self.mask_column is None else row.get(self.mask_column)
         if self.labels is None or is_empty(stored):
@@ -167,7 +170,9 @@ class SegmentationDataModule(DenseDataModule):
         if self._mask_column is not None:
             labels = LabelRange(self.num_classes, self.ignore_index, self.reduce_zero_label)
         labelled = part != "predict"
-        return ReadSegmented(image_column, self._mask_column, labels, self.ignore_index, transform, labelled)
+        return ReadSegmented(
+            image_column, self._mask_column, labels, self.ignore_index, transform, labelled, self.rendering
+        )
 
     def collate(self, part: Part) -> Collate:
         """Batches of images of different sizes, in evaluation; see ``HFDataModule``."""

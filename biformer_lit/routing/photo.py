@@ -10,7 +10,8 @@ import yaml
 from PIL import Image
 from torch import Tensor
 
-from biformer_lit.data.images import REMEDY, BadImageError, decode_image
+from biformer_lit.data.images import REMEDY, decode_image
+from biformer_lit.data.rendering import PLAIN, Rendering
 from biformer_lit.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from biformer_lit.errors import ConfigError, DataError
 from biformer_lit.routing.paint import Array
@@ -30,6 +31,7 @@ class Preprocessing:
         mean: Mean of each channel that is subtracted, for pixel values 0 to 1.
         std: Standard deviation of each channel that is divided by.
         source: Where the values come from, for people.
+        rendering: Which stored values are black and white, and which bands are colours.
 
     Raises:
         ConfigError: On a value out of its range.
@@ -39,6 +41,7 @@ class Preprocessing:
     mean: Triple = IMAGENET_MEAN
     std: Triple = IMAGENET_STD
     source: str = "ImageNet's"
+    rendering: Rendering = PLAIN
 
     def __post_init__(self) -> None:
         if self.size < 1:
@@ -73,13 +76,23 @@ def find_preprocessing(checkpoint: str | Path) -> Preprocessing:
     config = Path(checkpoint).parent.parent / "config.yaml"
     try:
         data = load_yaml(config)["data"]["init_args"]
-        return Preprocessing(int(data["image_size"]), _triple(data["mean"]), _triple(data["std"]), f"those of {config}")
+        return Preprocessing(
+            int(data["image_size"]),
+            _triple(data["mean"]),
+            _triple(data["std"]),
+            f"those of {config}",
+            Rendering(data.get("value_range"), data.get("bands")),
+        )
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):  # not the folder of a run of ours
         return Preprocessing()
 
 
-def read_photo(path: str) -> Image.Image:
+def read_photo(path: str, rendering: Rendering = PLAIN) -> Image.Image:
     """A photo as upright 8-bit RGB.
+
+    Args:
+        path: The file.
+        rendering: Which stored values are black and white, and which bands are colours.
 
     Raises:
         DataError: If it cannot be read, or is too long and narrow for a map with regions.
@@ -87,9 +100,12 @@ def read_photo(path: str) -> Image.Image:
     if not Path(path).is_file():
         raise DataError(f"image={path}: there is no such file; give the path of a photo")
     try:
-        photo = decode_image({"path": path}, f"image={path}")
-    except BadImageError as error:
-        raise DataError(f"{str(error).removesuffix(REMEDY)}give another photo, or save it again") from None
+        photo = decode_image({"path": path}, f"image={path}", rendering)
+    except DataError as error:
+        text = str(error).replace("data.init_args.", "--")
+        if str(error).endswith(REMEDY):
+            text = f"{str(error).removesuffix(REMEDY)}give another photo, or save it again"
+        raise DataError(text) from None
     if max(photo.size) > _LONGEST * min(photo.size):
         raise DataError(f"image={path}: {photo.width} x {photo.height} pixels are too long and narrow; crop it")
     return photo

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from biformer_lit.backbone import Backbone, load_weights
 from biformer_lit.backbone.weights import read_checkpoint
+from biformer_lit.data.rendering import Range, Rendering
 from biformer_lit.errors import ConfigError
 from biformer_lit.routing.blocks import RoutedBlock, check_point, record_blocks, routing_backbone
 from biformer_lit.routing.draw import draw_block, draw_sheet
@@ -30,6 +31,8 @@ def visualize(
     size: int | None = None,
     mean: Triple | None = None,
     std: Triple | None = None,
+    value_range: Range | None = None,
+    bands: tuple[int, ...] | None = None,
     backbone: Backbone = Backbone(),  # noqa: B008 (frozen)
 ) -> None:
     """Draw what a trained network routes on a photo: which regions are read, the attention, how often each is read.
@@ -47,6 +50,9 @@ def visualize(
             say), else 224.
         mean: Mean of the channels, for pixel values 0 to 1; default as for size, else ImageNet's.
         std: Standard deviation of the channels; default as for size, else ImageNet's.
+        value_range: The values of black and white in a photo of more than 8 bits; default as for size, else the data
+            module's.
+        bands: Which bands of the photo, counted from 1, are red, green and blue; default as for size.
         backbone: The network of weights that do not bring their settings along, as in a training config.
     """
     if checkpoint is None or image is None or out is None:
@@ -57,9 +63,12 @@ def visualize(
     at = _parse_point(point)
     folder = Path(out)
     _check_folder(folder)
-    given = {name: value for name, value in (("size", size), ("mean", mean), ("std", std)) if value is not None}
-    preprocessing = replace(find_preprocessing(checkpoint), **given)  # type: ignore[arg-type]
-    photo = read_photo(image)
+    given: dict[str, Any] = {
+        name: value for name, value in (("size", size), ("mean", mean), ("std", std)) if value is not None
+    }
+    preprocessing = replace(find_preprocessing(checkpoint), **given)
+    rendering = preprocessing.rendering
+    photo = read_photo(image, Rendering(value_range or rendering.value_range, bands or rendering.bands))
     net, names = _load_net(checkpoint, backbone)
     pixels = preprocessing.resize(photo)
     with local_seed(base_seed(), "visualize"):  # routing: random draws

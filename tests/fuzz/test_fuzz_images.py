@@ -9,7 +9,7 @@ from fuzzing import damaged, fuzz, one_line
 from PIL import Image
 
 from biformer_lit.data import images
-from biformer_lit.data.images import FORMATS, BadImageError, decode_image
+from biformer_lit.data.images import FORMATS, decode_image
 from biformer_lit.data.masks import decode_mask
 from biformer_lit.errors import DataError
 
@@ -18,7 +18,8 @@ NOISE = np.random.default_rng(0).integers(0, 256, (12, 9, 4), np.uint8)
 
 def file_of(mode, kind, **options):
     buffer = io.BytesIO()
-    Image.fromarray(NOISE).convert("RGB").convert(mode).save(buffer, kind, **options)
+    deep = Image.fromarray(NOISE[..., 0] * np.uint16(257))
+    (deep if mode == "I;16" else Image.fromarray(NOISE).convert("RGB").convert(mode)).save(buffer, kind, **options)
     return buffer.getvalue()
 
 
@@ -61,7 +62,7 @@ def test_they_are_whole():
 def test_a_damaged_image(content):
     try:
         image = decode_image({"bytes": content, "path": None}, "here")
-    except BadImageError as error:
+    except DataError as error:
         one_line(error, "here: ")
     else:
         assert image.mode == "RGB"

@@ -15,6 +15,7 @@ from shapes import SMALL as DENSE
 from biformer_lit import Backbone, load_task
 from biformer_lit.attention import record_routing
 from biformer_lit.cli import main
+from biformer_lit.data.rendering import Rendering
 from biformer_lit.errors import CheckpointError, ConfigError, DataError
 from biformer_lit.routing.photo import Preprocessing, find_preprocessing, read_photo
 
@@ -244,3 +245,16 @@ def test_the_snippet_of_the_docs(root):
     assert (record.index.shape, record.affinity.shape) == ((8, 1, 49, 16), (8, 1, 49, 49))
     assert record.token_attention(0, 3, 5).shape == (8, 14, 14)
     assert names["in_degree"](record.index).shape == (8, 49)
+
+
+def test_a_photo_of_more_bits_or_bands(tmp_path):
+    dark = np.linspace(0, 3000, 64).astype(np.uint16).reshape(8, 8)
+    Image.fromarray(dark).save(path := tmp_path / "dark.png")
+    with pytest.raises(DataError, match=r"dark\.png: the image is a 16-bit PNG image, .* set --value_range to"):
+        read_photo(str(path))
+    assert np.asarray(read_photo(str(path), Rendering(value_range=(0, 3000)))).max() == 255
+    config = {"image_size": 8, "mean": [0, 0, 0], "std": [1, 1, 1], "value_range": [0, 3000], "bands": None}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"data": {"init_args": config}}))
+    assert find_preprocessing(tmp_path / "checkpoints" / "a.ckpt").rendering == Rendering(value_range=(0, 3000))
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"data": {"init_args": {**config, "value_range": "abc"}}}))
+    assert find_preprocessing(tmp_path / "checkpoints" / "a.ckpt") == Preprocessing()
