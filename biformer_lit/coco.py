@@ -23,12 +23,13 @@ Arrays: TypeAlias = Mapping[str, npt.NDArray[Any]]
 _FIGURES = ("map", "map_50", "map_75", "map_small", "map_medium", "map_large", "mar_1", "mar_10", "mar_100")
 
 
-def coco_entries(image_id: int, objects: Arrays) -> list[Entry]:
+def coco_entries(image_id: int | str, objects: Arrays, category_ids: Sequence[int] | None = None) -> list[Entry]:
     """What COCO's lists of truth and of predictions have in common, for each object of an image.
 
     Args:
-        image_id: Number of the image.
+        image_id: Number or name of the image.
         objects: ``boxes`` (n, 4), left, top, right, bottom, ``labels`` (n,), and maybe ``masks`` (n, height, width).
+        category_ids: Number to write for each class; by default the class numbers.
 
     Returns:
         ``image_id``, ``category_id``, ``bbox``: left, top, width, height, and maybe ``segmentation``: run lengths.
@@ -36,7 +37,8 @@ def coco_entries(image_id: int, objects: Arrays) -> list[Entry]:
     entries = []
     for i, (box, label) in enumerate(zip(objects["boxes"], objects["labels"].tolist(), strict=True)):
         corner, extent = box[:2], box[2:] - box[:2]
-        entry = {"image_id": image_id, "category_id": label, "bbox": [_as_written(x) for x in (*corner, *extent)]}
+        category = label if category_ids is None else category_ids[label]
+        entry = {"image_id": image_id, "category_id": category, "bbox": [_as_written(x) for x in (*corner, *extent)]}
         if "masks" in objects:
             runs = run_lengths.encode(np.asfortranarray(objects["masks"][i], dtype=np.uint8))
             entry["segmentation"] = {"size": runs["size"], "counts": runs["counts"].decode()}
@@ -44,15 +46,15 @@ def coco_entries(image_id: int, objects: Arrays) -> list[Entry]:
     return entries
 
 
-def coco_predictions(image_id: int, objects: Arrays) -> list[Entry]:
+def coco_predictions(image_id: int | str, objects: Arrays, category_ids: Sequence[int] | None = None) -> list[Entry]:
     """Predictions of an image as ``COCO.loadRes`` takes them: :func:`coco_entries` with ``score``."""
-    entries, scores = coco_entries(image_id, objects), objects["scores"]
+    entries, scores = coco_entries(image_id, objects, category_ids), objects["scores"]
     return [{**entry, "score": _as_written(score)} for entry, score in zip(entries, scores, strict=True)]
 
 
-def coco_truth(image_id: int, objects: Arrays) -> list[Entry]:
+def coco_truth(image_id: int | str, objects: Arrays, category_ids: Sequence[int] | None = None) -> list[Entry]:
     """Truth of an image as ``COCO`` takes it, but for ``id``: :func:`coco_entries` with ``area`` and ``iscrowd``."""
-    rows = zip(coco_entries(image_id, objects), objects["area"], objects["crowd"], strict=True)
+    rows = zip(coco_entries(image_id, objects, category_ids), objects["area"], objects["crowd"], strict=True)
     return [{**entry, "area": _as_written(area), "iscrowd": int(crowd)} for entry, area, crowd in rows]
 
 

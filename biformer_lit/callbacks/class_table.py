@@ -1,44 +1,47 @@
 """Predicted classes as a table."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Trainer
 
-from biformer_lit.callbacks.folders import check_parent
-from biformer_lit.errors import ConfigError
+from biformer_lit.callbacks.folders import check_new
+from biformer_lit.callbacks.image_table import named_images
 from biformer_lit.escaping import for_csv
 
 
 class ClassTable:
-    """A CSV file: row number, class name, its probability, every class' probability.
+    """A CSV file: row number, what else identifies the image, class name, its probability, every class' probability.
 
     Args:
         path: The file; it must not exist yet.
         names: Names of all classes.
+        identifiers: Entries of the batches that identify images besides their rows, ``file`` and ``image_id``; each
+            gets a column.
 
     Raises:
-        ConfigError: If the file exists or its folder does not.
+        ConfigError: If the file exists, is a link, or lies in a folder that does not exist.
     """
 
-    def __init__(self, path: Path, names: list[str]) -> None:
-        if path.exists():
-            raise ConfigError(f"predictions.path={path} exists already; choose another file or remove it")
-        check_parent(path)
+    def __init__(self, path: Path, names: list[str], identifiers: Sequence[str] = ()) -> None:
+        check_new(path, "file")
         self.names = names
-        self.file = path.open("w", newline="", encoding="utf-8")
+        self.identifiers = identifiers
+        self.file = path.open("x", newline="", encoding="utf-8")
         self.writer = csv.writer(self.file)
-        self.writer.writerow(["index", "class", "probability", *map(for_csv, names)])
+        self.writer.writerow(["index", *identifiers, "class", "probability", *map(for_csv, names)])
 
     def write_batch(self, trainer: Trainer, outputs: Any, batch: Any) -> None:
         """Write a row for each image of a batch."""
         probabilities = outputs["probabilities"].cpu()
         best, classes = probabilities.max(-1)
-        for row in range(len(classes)):
+        for row, named in enumerate(named_images(batch, len(classes))):
             numbers = [f"{p:.6f}" for p in probabilities[row].tolist()]
+            who = [int(outputs["index"][row]), *(for_csv(named.get(name)) for name in self.identifiers)]
             name = for_csv(self.names[int(classes[row])])
-            self.writer.writerow([int(outputs["index"][row]), name, f"{float(best[row]):.6f}", *numbers])
+            self.writer.writerow([*who, name, f"{float(best[row]):.6f}", *numbers])
 
     def close(self) -> None:
         """Close the file; what was written so far stays."""

@@ -1,8 +1,31 @@
 """Where predictions go: never over something that is there."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from biformer_lit.errors import ConfigError
+
+
+def check_new(path: Path, kind: str) -> None:
+    """Refuse a place where something is, or from which a link leads elsewhere.
+
+    Args:
+        path: The place.
+        kind: What is to be put there, file or folder.
+
+    Raises:
+        ConfigError: If it is taken, is a link, or lies in a folder that does not exist.
+    """
+    if path.is_symlink():  # a link that leads nowhere does not "exist", and writing would follow it
+        raise ConfigError(f"predictions.path={path} is a link, which is not followed; give the {kind} itself")
+    if path.exists() and (kind == "file" or not path.is_dir() or any(path.iterdir())):
+        do = "empty it" if kind == "folder" else "remove it"
+        raise ConfigError(f"predictions.path={path} exists already; choose another {kind} or {do}")
+    check_parent(path)
 
 
 def check_parent(path: Path) -> None:
@@ -23,11 +46,9 @@ def make_folder(folder: Path, *inside: str) -> None:
         inside: Names of the folders in it.
 
     Raises:
-        ConfigError: If the folder holds something, is a file, or lies where there is none.
+        ConfigError: If the folder holds something, is a file or a link, or lies where there is none.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(f"predictions.path={folder} exists already; choose another folder or empty it")
-    check_parent(folder)
+    check_new(folder, "folder")
     for name in inside:
         (folder / name).mkdir(parents=True)
 
@@ -35,3 +56,17 @@ def make_folder(folder: Path, *inside: str) -> None:
 def picture_name(index: int) -> str:
     """File name of the picture of an image, its row number with at least six digits."""
     return f"{index:06d}.png"
+
+
+def save_picture(picture: Image.Image, path: Path, named: Mapping[str, Any]) -> None:
+    """Save a PNG that tells which image it belongs to.
+
+    Args:
+        picture: The picture.
+        path: The file.
+        named: What identifies the image besides its row, by name; becomes text chunks of these keywords.
+    """
+    texts = PngInfo()
+    for name, value in named.items():
+        texts.add_itxt(name, "" if value is None else str(value))
+    picture.save(path, format="PNG", pnginfo=texts)

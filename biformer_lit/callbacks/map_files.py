@@ -1,5 +1,6 @@
 """Predicted label maps as files."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ from lightning.pytorch import Trainer
 from PIL import Image
 from torch import Tensor
 
-from biformer_lit.callbacks.folders import make_folder, picture_name
+from biformer_lit.callbacks.folders import make_folder, picture_name, save_picture
+from biformer_lit.callbacks.image_table import ImageTable, named_images
 from biformer_lit.callbacks.images import unnormalised
 from biformer_lit.callbacks.label_maps import overlay, paint_labels
 
@@ -16,41 +18,47 @@ from biformer_lit.callbacks.label_maps import overlay, paint_labels
 class MapFiles:
     """A folder with ``labels/<row>.png``, whose values are the classes, and ``overlays/<row>.png``, for people.
 
-    Label maps have 8 bits (mode L), and 16 (I;16) with more than 256 classes.
+    Label maps have 8 bits (mode L), and 16 (I;16) with more than 256 classes. Where the data set tells the images'
+    files or has numbers for them, ``images.csv`` says which picture belongs to which, and so does a text in each PNG.
 
     Args:
         folder: The folder, made here; one with something in it is refused.
         classes: Number of classes.
 
     Raises:
-        ConfigError: If the folder holds something, is a file, or lies where there is none.
+        ConfigError: If the folder holds something, is a file or a link, or lies where there is none.
     """
 
     def __init__(self, folder: Path, classes: int) -> None:
         make_folder(folder, "labels", "overlays")
         self.folder = folder
         self.classes = classes
+        self.table = ImageTable(folder / "images.csv")
 
     def write_batch(self, trainer: Trainer, outputs: Any, batch: Any) -> None:
         """Write what was predicted for a batch."""
         photos = unnormalised(batch["image"], trainer)
-        for index, labels, photo in zip(outputs["index"].tolist(), outputs["labels"], photos, strict=True):
-            self.write(index, labels, photo[:, : labels.shape[0], : labels.shape[1]])
+        rows = zip(outputs["index"].tolist(), outputs["labels"], photos, named_images(batch, len(photos)), strict=True)
+        for index, labels, photo, named in rows:
+            self.write(index, labels, photo[:, : labels.shape[0], : labels.shape[1]], named)
 
-    def write(self, index: int, labels: Tensor, photo: Tensor) -> None:
+    def write(self, index: int, labels: Tensor, photo: Tensor, named: Mapping[str, Any] | None = None) -> None:
         """Write the two files of an image.
 
         Args:
             index: Its row number, which becomes the file's name with at least six digits.
             labels: Classes (H, W).
             photo: The image (1 or 3, H, W), between 0 and 1.
+            named: What identifies it besides the row, by name.
         """
-        name = picture_name(index)
+        name, named = picture_name(index), named or {}
         values = labels.cpu().numpy()
         kind = np.uint8 if self.classes <= 256 else np.uint16
-        Image.fromarray(values.astype(kind)).save(self.folder / "labels" / name)
+        save_picture(Image.fromarray(values.astype(kind)), self.folder / "labels" / name, named)
         painted = overlay(photo.permute(1, 2, 0).numpy(), paint_labels(values, self.classes))
-        Image.fromarray(painted).save(self.folder / "overlays" / name)
+        save_picture(Image.fromarray(painted), self.folder / "overlays" / name, named)
+        self.table.add(index, name, named)
 
     def close(self) -> None:
-        """Nothing is open between two images."""
+        """Close the table."""
+        self.table.close()

@@ -10,6 +10,7 @@ from biformer_lit.callbacks.map_files import MapFiles
 from biformer_lit.callbacks.names import class_names
 from biformer_lit.callbacks.object_files import ObjectFiles
 from biformer_lit.callbacks.objects import Shown
+from biformer_lit.errors import ConfigError
 
 
 class PredictionFiles(Protocol):
@@ -63,13 +64,14 @@ class PredictionWriter(Callback):
             path = Path(self.path)
         if trainer.global_rank:
             path = path.with_stem(f"{path.stem}-rank{trainer.global_rank}")
-        names = class_names(pl_module)
+        names, data = class_names(pl_module), getattr(trainer, "datamodule", None)
         if predicts == "maps":
             self.files = MapFiles(path, int(pl_module.num_classes))  # type: ignore[arg-type]
         elif predicts == "objects":
-            self.files = ObjectFiles(path, names, self.shown)
+            self.files = ObjectFiles(path, names, self.shown, _category_ids(pl_module, data))
         else:
-            self.files = ClassTable(path, names)
+            identity = getattr(data, "identity", None)
+            self.files = ClassTable(path, names, () if identity is None else identity.names)
         self.written = path
 
     def on_predict_batch_end(
@@ -97,3 +99,17 @@ class PredictionWriter(Callback):
         if self.files is not None:
             self.files.close()
             self.files = None
+
+
+def _category_ids(task: Any, data: Any) -> list[int]:
+    """The number to write for each class of the task: the data set's own, else the one it was trained with."""
+    names = class_names(task)
+    numbers = list(getattr(task, "category_ids", [])) or list(range(len(names)))
+    try:
+        own, called = list(data.category_ids), list(data.class_names)
+    except (AttributeError, ConfigError):  # no data module of ours, or images that are not labelled
+        return numbers
+    if called == names:
+        return own
+    by_name = dict(zip(called, own, strict=True))
+    return [by_name.get(name, number) for name, number in zip(names, numbers, strict=True)]

@@ -1,5 +1,6 @@
 """Data module for data sets in the format of Hugging Face ``datasets``, common to all tasks."""
 
+import logging
 from abc import abstractmethod
 from typing import Any, ClassVar, Literal
 
@@ -11,6 +12,7 @@ from sklearn.model_selection import train_test_split
 
 from biformer_lit.data.checks import require
 from biformer_lit.data.columns import columns_of, find_image_column, keep_columns
+from biformer_lit.data.identity import Identity, find_identity
 from biformer_lit.data.labels import Integers
 from biformer_lit.data.loaders import (
     LAST,
@@ -27,15 +29,20 @@ from biformer_lit.data.loading import DIGITS, EMBEDDED, find_split, load_splits
 from biformer_lit.data.rendering import Rendering
 from biformer_lit.data.samples import PARTS, Part, Read, RowDataset, RowStream, Skipped, Source
 from biformer_lit.data.sampling import EvalSampler, TrainSampler
+from biformer_lit.data.streams import UNKNOWN_STRIDE, Shards, find_shards, number_rows
 from biformer_lit.errors import ConfigError, DataError
 from biformer_lit.seeding import base_seed, derive_seed
+
+_log = logging.getLogger(__name__)
 
 
 class HFDataModule(LightningDataModule):
     """Opens the data set, divides it, and makes loaders whose batches depend on the position only.
 
     A task's data module implements ``find_targets`` and ``reader``, and may override ``check``, ``divide``,
-    ``collate`` and ``load``. Batches are dictionaries; ``index`` is the row number in the stored split.
+    ``collate`` and ``load``. Batches are dictionaries; ``index`` is the row number in the stored split. In evaluation
+    they also have ``file`` and ``image_id``, a list each, where the data set tells the images' files or has a column
+    with its own numbers for them.
 
     Args:
         dataset: ``digits`` or ``digit_scenes`` (embedded, no download), a local folder (Parquet files, images
@@ -109,6 +116,8 @@ class HFDataModule(LightningDataModule):
         self.repeats = 1
         self.skipped: dict[str, Skipped] = {}
         self._tables: dict[str, Any] = {}
+        self._shards: dict[str, Shards] = {}
+        self.identity: Identity | None = None
         self._sources: dict[Part, Source] = {}
 
     def _check_arguments(self) -> None:
@@ -195,7 +204,11 @@ class HFDataModule(LightningDataModule):
         first = self.train_split if self.train_split in splits else next(iter(splits))
         features = columns_of(splits[first], first)
         self._image_column = find_image_column(features, self.image_column)
-        columns = [self._image_column, *self.find_targets(features, splits[first], first)]
+        targets = self.find_targets(features, splits[first], first)
+        self.identity = find_identity(features, splits[first], self._image_column, targets, self.dataset)
+        columns = [self._image_column, *targets, *self.identity.columns]
+        if self.streaming:
+            self._shards = {name: find_shards(stream) for name, stream in splits.items()}
         self._tables = {name: keep_columns(table, columns) for name, table in splits.items()}
 
     def _prepare(self, part: Part) -> None:
@@ -239,7 +252,15 @@ class HFDataModule(LightningDataModule):
             self.check(table, split, part)
             rows = np.arange(0 if self.streaming else len(table))
         self.skipped.setdefault(split, Skipped(split))
-        self._sources[part] = Source(table, split, rows)
+        self._sources[part] = Source(table, split, rows, self.identity)
+        if self.streaming and not self._shards[split].counted:
+            _log.info(
+                "split %r: nobody knows how many rows each of its %d files has, so that index counts the rows of each "
+                "from a multiple of %d; files and keys, where rows have them, are in the entries file and image_id",
+                split,
+                len(self._shards[split].starts),
+                UNKNOWN_STRIDE,
+            )
 
     def _require_rows(self, split: str) -> None:
         if not self.streaming and len(self._tables[split]) == 0:
@@ -322,7 +343,8 @@ class HFDataModule(LightningDataModule):
 
     def _stream(self, part: Part) -> RowStream:
         source, process = self._source(part), self._process()
-        stream, seed, size = source.table, None, self.eval_batch_size
+        stream = number_rows(source.table, self._shards[source.split])
+        seed, size = None, self.eval_batch_size
         if part == "train":
             seed, size = base_seed(), self.batch_size
             stream = stream.shuffle(seed=derive_seed(seed, "shuffle"), buffer_size=self.shuffle_buffer)

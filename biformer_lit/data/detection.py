@@ -18,6 +18,7 @@ from biformer_lit.data.box_transforms import (
     TrainBoxes,
 )
 from biformer_lit.data.boxes import LARGEST_FRACTION, BoxFormat, Repairs
+from biformer_lit.data.category_ids import stored_category_ids
 from biformer_lit.data.checks import require
 from biformer_lit.data.columns import find_objects_column, object_fields
 from biformer_lit.data.dense import DenseDataModule
@@ -175,6 +176,7 @@ class DetectionDataModule(DenseDataModule):
         self._no_objects: str | None = None
         self._size_columns: tuple[str, str] | None = None
         self._placed: dict[str, list[Placed]] = {}
+        self._category_ids: list[int] | None = None
 
     @property
     def class_names(self) -> list[str]:
@@ -187,6 +189,11 @@ class DetectionDataModule(DenseDataModule):
     def num_classes(self) -> int:
         """Number of classes; known after ``setup``."""
         return len(self.class_names)
+
+    @property
+    def category_ids(self) -> list[int]:
+        """The number of each class in the data set, by class number; known after ``setup``."""
+        return list(range(self.num_classes)) if self._category_ids is None else list(self._category_ids)
 
     @property
     def repairs(self) -> dict[str, Repairs]:
@@ -203,6 +210,10 @@ class DetectionDataModule(DenseDataModule):
             self._no_objects = str(error)  # fatal for all but prediction, see check
             return []
         self._fields, self._size_columns = fields, size_columns(features)
+        objects = pa.chunked_array([], table.features.arrow_schema.field(column).type)
+        if not self.streaming:
+            objects = stored_column(table, column)
+        self._category_ids = stored_category_ids(objects, fields, self._classes)
         return [column, *(self._size_columns or ())]
 
     def _find_classes(self, feature: Any, fields: ObjectFields, table: Any, split: str) -> Classes:

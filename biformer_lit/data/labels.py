@@ -29,8 +29,8 @@ class Classes:
     ) -> None:
         self._argument = argument
         self.names = tuple(names)
-        stored = range(len(self.names)) if values is None else values
-        self._numbers: dict[Any, int] = {value: number for number, value in enumerate(stored)}
+        self.values = tuple(range(len(self.names)) if values is None else values)
+        self._numbers: dict[Any, int] = {value: number for number, value in enumerate(self.values)}
 
     def number(self, value: Any, where: str) -> int:
         """Number of the class that a stored label means.

@@ -13,6 +13,7 @@ from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader, default_collate
 
 from biformer_lit.data.boxes import Repairs
+from biformer_lit.data.identity import FILE, IMAGE_ID
 from biformer_lit.errors import ConfigError, DataError
 from biformer_lit.parent import leave_signals_to_parent
 
@@ -39,12 +40,14 @@ class Collate:
         for sample in samples:
             if "error" in sample:
                 return sample
-        skipped = [row for sample in samples for row in sample.pop("skipped")]
+        skipped = {row: called for sample in samples for row, called in sample.pop("skipped").items()}
         complete = [sample for sample in samples if sample]
         if any("passed" in sample for sample in complete):
             return {"passed": True, "skipped": skipped, "repairs": {}}
         repairs = {sample["index"]: sample.pop("repairs") for sample in complete if "repairs" in sample}
-        return {**(self.stack(complete) if complete else {}), "skipped": skipped, "repairs": repairs}
+        names = {name: [sample.pop(name) for sample in complete if name in sample] for name in (FILE, IMAGE_ID)}
+        named = {name: values for name, values in names.items() if values}
+        return {**(self.stack(complete) if complete else {}), **named, "skipped": skipped, "repairs": repairs}
 
 
 class Loader(DataLoader[Any]):
@@ -92,7 +95,7 @@ class Loader(DataLoader[Any]):
 
     def complete_batches(self) -> Generator[Any]:
         """Batches of this process as they come, none of them empty."""
-        new: set[int] = set()
+        new: dict[int, str] = {}  # rows, and what they are called in messages
         repairs: dict[int, Repairs] = {}
         skipped = self.dataset.skipped  # type: ignore[attr-defined]  # see the class docstring
         try:
@@ -100,7 +103,7 @@ class Loader(DataLoader[Any]):
                 if "error" in batch:
                     self._iterator = None  # ends the workers now, not when the traceback is collected
                     raise DataError(batch["error"])
-                new.update(set(batch.pop("skipped")) - skipped.rows)
+                new.update({row: name for row, name in batch.pop("skipped").items() if row not in skipped.rows})
                 repairs.update(batch.pop("repairs"))
                 if batch:
                     yield batch
@@ -111,12 +114,13 @@ class Loader(DataLoader[Any]):
             ) from error
         finally:
             if new:
-                skipped.rows |= new
+                skipped.rows |= set(new)
                 _log.warning(
                     "split %r: %d images cannot be read and are skipped (rows %s)",
                     skipped.split,
                     len(new),
-                    _shorten(new),
+                    ", ".join(new[row].removeprefix("row ") for row in sorted(new)[:10])
+                    + (", ..." if len(new) > 10 else ""),
                 )
             repairs = {row: done for row, done in repairs.items() if row not in skipped.repairs}
             if repairs:

@@ -9,10 +9,12 @@ from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from biformer_lit.data.boxes import Repairs
+from biformer_lit.data.identity import Identity
 from biformer_lit.data.images import BadImageError
 from biformer_lit.data.labels import Integers
 from biformer_lit.data.loading import LOADING_ERRORS, unreadable
 from biformer_lit.data.sampling import SampleKey, sample_seed
+from biformer_lit.data.streams import ROW, describe_row
 from biformer_lit.errors import DataError
 
 Part = Literal["train", "validation", "test", "predict"]
@@ -52,18 +54,29 @@ class Source(NamedTuple):
         table: ``datasets.Dataset`` or ``datasets.IterableDataset``, with undecoded images.
         split: Name of the split as stored.
         rows: Rows of the split to use; empty for a stream.
+        identity: How the rows tell which image they hold; None if only by their number.
     """
 
     table: Any
     split: str
     rows: Integers
+    identity: Identity | None = None
+
+    def called(self, index: int, stored: dict[str, Any]) -> str:
+        """A row and its file or key, as they stand in messages."""
+        return describe_row(index) + ("" if self.identity is None else self.identity.called(stored))
+
+    def named(self, sample: dict[str, Any], stored: dict[str, Any]) -> dict[str, Any]:
+        """The sample with what identifies its image besides the row."""
+        return sample if self.identity is None else {**sample, **self.identity.of(stored)}
 
 
 class RowDataset(Dataset[dict[str, Any]]):
     """Rows of a split as samples.
 
-    A sample is what ``read`` returns, with ``index``, the row number in the split as stored, and
-    ``skipped``, the rows that could not be read on the way to it. If that is allowed, a training sample
+    A sample is what ``read`` returns, with ``index``, the row number in the split as stored, in evaluation with what
+    else identifies its image (see ``Identity``), and with ``skipped``, the rows that could not be read on the way to
+    it. If that is allowed, a training sample
     whose image is bad is replaced by the next row, augmented with the same random numbers, so that batches
     keep their size; in evaluation, where a row must not count twice, only ``skipped`` is left. If it is not
     allowed the sample is ``{"error": message}``: torch would wrap an exception raised in a worker in a long
@@ -86,7 +99,7 @@ class RowDataset(Dataset[dict[str, Any]]):
         skip_bad: bool,
     ) -> None:
         self.skipped = skipped
-        self._table, self._rows, self._read = source.table, source.rows, read
+        self._source, self._rows, self._read = source, source.rows, read
         self._seed, self._skip_bad = seed, skip_bad
 
     def __len__(self) -> int:
@@ -95,41 +108,43 @@ class RowDataset(Dataset[dict[str, Any]]):
     def __getitem__(self, key: SampleKey | int) -> dict[str, Any]:
         if not isinstance(key, SampleKey):  # evaluation, or Lightning's sequential order in overfit_batches
             key = SampleKey(key, 0, 0)
-        bad: list[int] = []
+        bad: dict[int, str] = {}
         for step in range(len(self) if self._seed is not None else 1):
             row = int(self._rows[(key.index + step) % len(self)])
+            called = f"row {row}"
             try:
-                sample = self._sample(row, key)
+                stored = self._stored(row)
+                called = self._source.called(row, stored)
+                sample = self._sample(stored, f"split {self.skipped.split!r}, {called}", key)
             except DataError as error:
                 if not (self._skip_bad and isinstance(error, BadImageError)):
                     return {"error": str(error)}
-                bad.append(row)
+                bad[row] = called
             else:
                 return {**sample, "index": row, "skipped": bad}
         if self._seed is not None:
             return {"error": f"split {self.skipped.split!r}: none of the {len(self)} images can be read"}
         return {"skipped": bad}
 
-    def _sample(self, row: int, key: SampleKey) -> dict[str, Any]:
-        where = f"split {self.skipped.split!r}, row {row}"
+    def _sample(self, stored: dict[str, Any], where: str, key: SampleKey) -> dict[str, Any]:
         if self._seed is None:
-            return self._read(self._stored(row, where), where)
+            return self._source.named(self._read(stored, where), stored)
         with sample_seed(self._seed, "augment", *key):
-            return self._read(self._stored(row, where), where)
+            return self._read(stored, where)
 
-    def _stored(self, row: int, where: str) -> dict[str, Any]:
+    def _stored(self, row: int) -> dict[str, Any]:
         try:
-            stored: dict[str, Any] = self._table[row]
+            stored: dict[str, Any] = self._source.table[row]
         except LOADING_ERRORS as error:
-            raise DataError(unreadable(where, error)) from error
+            raise DataError(unreadable(f"split {self.skipped.split!r}, row {row}", error)) from error
         return stored
 
 
 class RowStream(IterableDataset[dict[str, Any]]):
     """Samples of a split that is read as a stream, with the same entries as those of ``RowDataset``.
 
-    The rows are divided among the processes and their workers. ``index`` is a running number, unique over
-    processes and workers, because a shuffled stream does not know row numbers. A bad image is left out or
+    The rows are divided among the processes and their workers. ``index`` is the row number in the split as stored, as
+    far as it can be known (see ``find_shards``), and in any case one number for one row. A bad image is left out or
     is an error, as in ``RowDataset``; the stream goes on with the next row.
 
     A pass that begins within an epoch passes over the batches before its place: their rows are read, for the
@@ -138,7 +153,7 @@ class RowStream(IterableDataset[dict[str, Any]]):
     reads the batches counts and drops ``passed_batches`` of them.
 
     Args:
-        source: The rows for this process.
+        source: The rows for this process, numbered (see ``number_rows``).
         skipped: Where the bad ones among them are entered.
         read: Makes a sample of a stored row.
         seed: Seed of the augmentation; None in evaluation.
@@ -158,7 +173,8 @@ class RowStream(IterableDataset[dict[str, Any]]):
         batch_size: int,
     ) -> None:
         self.skipped = skipped
-        self._stream, self._read, self._seed, self._skip_bad = source.table, read, seed, skip_bad
+        self._source, self._stream, self._read = source, source.table, read
+        self._seed, self._skip_bad = seed, skip_bad
         (self._rank, self._world_size), self._batch_size = process, batch_size
         # shared memory, since workers that live on through epochs hold a copy of this object
         self._start: Tensor = torch.zeros(2, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
@@ -199,21 +215,24 @@ class RowStream(IterableDataset[dict[str, Any]]):
             batch, place = divmod(number, self._batch_size)
             readable = readable and (place > 0 or not self._skip_bad)
             if batch * workers + worker < passed and readable:
-                yield {"passed": True, "skipped": []}
+                yield {"passed": True, "skipped": {}}
                 continue
             sample = self._sample(example, number * stride + offset, epoch)
             readable = "index" in sample
             yield sample
 
-    def _sample(self, example: dict[str, Any], index: int, epoch: int) -> dict[str, Any]:
-        where = f"split {self.skipped.split!r}, streamed row {index}"
+    def _sample(self, example: dict[str, Any], number: int, epoch: int) -> dict[str, Any]:
+        """A sample; ``number`` tells its place among those of all processes and workers."""
+        index = example.pop(ROW)
+        called = self._source.called(index, example)
+        where = f"split {self.skipped.split!r}, {called}"
         try:
             if self._seed is None:
-                sample = self._read(example, where)
+                sample = self._source.named(self._read(example, where), example)
             else:
-                with sample_seed(self._seed, "augment", index, epoch):
+                with sample_seed(self._seed, "augment", number, epoch):
                     sample = self._read(example, where)
         except DataError as error:
             bad = self._skip_bad and isinstance(error, BadImageError)
-            return {"skipped": [index]} if bad else {"error": str(error)}
-        return {**sample, "index": index, "skipped": []}
+            return {"skipped": {index: called}} if bad else {"error": str(error)}
+        return {**sample, "index": index, "skipped": {}}

@@ -40,6 +40,11 @@ def as_group(kind: type[Group], value: Group | dict[str, Any]) -> Group:
     return kind(**value) if isinstance(value, dict) else value
 
 
+def identifiers(batch: dict[str, Any]) -> dict[str, Any]:
+    """What tells which images a batch holds: rows (N,), and lists of files and of the data set's own numbers."""
+    return {name: batch[name] for name in ("index", "file", "image_id") if name in batch}
+
+
 def _compile_options(setting: Compilation) -> dict[str, Any] | None:
     """What ``torch.compile`` is called with, None where nothing is compiled.
 

@@ -11,7 +11,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from biformer_lit.backbone import Backbone
 from biformer_lit.errors import ConfigError
-from biformer_lit.tasks.base import BiFormerTask, Compilation, as_group
+from biformer_lit.tasks.base import BiFormerTask, Compilation, as_group, identifiers
 from biformer_lit.tasks.optim import Optimization
 
 
@@ -155,9 +155,9 @@ class ClassificationTask(BiFormerTask):
         """Update the test metrics; returns the predictions for callbacks."""
         return self._evaluate(batch, "test", self.test_metrics)
 
-    def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
-        """Row numbers (N,) and class probabilities (N, num_classes)."""
-        return {"index": batch["index"], "probabilities": self.net(batch["image"]).float().softmax(-1)}
+    def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
+        """What identifies the images (see ``identifiers``), and class probabilities (N, num_classes)."""
+        return {**identifiers(batch), "probabilities": self.net(batch["image"]).float().softmax(-1)}
 
     def _evaluate(self, batch: dict[str, Tensor], name: str, metrics: MetricCollection) -> dict[str, Tensor]:
         logits = self.net(batch["image"]).float()

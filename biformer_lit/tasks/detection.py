@@ -1,5 +1,6 @@
 """Object detection and instance segmentation."""
 
+import contextlib
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from biformer_lit.backbone import Backbone
 from biformer_lit.errors import ConfigError
 from biformer_lit.heads import DetectionHead, Detector, DetectorSettings, build_detector
-from biformer_lit.tasks.base import Compilation
+from biformer_lit.tasks.base import Compilation, identifiers
 from biformer_lit.tasks.dense import DenseTask
 from biformer_lit.tasks.objects import ObjectScores, find_objects
 from biformer_lit.tasks.optim import Optimization
@@ -101,6 +102,7 @@ class DetectionTask(DenseTask):
         )
         self.save_settings()
         self.timm_backbone = timm_backbone
+        self.category_ids: list[int] = []
 
     @property
     def needs_masks(self) -> bool:
@@ -114,7 +116,10 @@ class DetectionTask(DenseTask):
         return build_detector(self.backbone, num_classes, self.head_settings, self.timm_backbone)
 
     def build_metrics(self, num_classes: int) -> None:
-        """Scores of validation and of tests."""
+        """Scores of validation and of tests; the data set's own numbers of the classes are known now."""
+        data = getattr(self._trainer, "datamodule", None) if self._trainer is not None else None
+        with contextlib.suppress(ConfigError):  # images without labels can still be predicted
+            self.category_ids = list(getattr(data, "category_ids", []))
         self.scores = nn.ModuleDict({name: ObjectScores(self.needs_masks) for name in ("val", "test")})
 
     # -- steps -------------------------------------------------------------------------------------------
@@ -131,9 +136,9 @@ class DetectionTask(DenseTask):
         return loss
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
-        """Row numbers (N,) and for each image what :func:`biformer_lit.tasks.objects.find_objects` returns."""
+        """What identifies the images, and for each what :func:`biformer_lit.tasks.objects.find_objects` returns."""
         found = find_objects(self.net, batch["image"], batch["size"], batch["stored_size"])
-        return {"index": batch["index"], "objects": found}
+        return {**identifiers(batch), "objects": found}
 
     def evaluate(self, batch: dict[str, Any], name: str) -> dict[str, Any]:
         """Score a batch; returns what :meth:`predict_step` does."""
@@ -152,3 +157,17 @@ class DetectionTask(DenseTask):
     def _require_masks(self, batch: dict[str, Any]) -> None:
         if self.needs_masks and "masks" not in batch["objects"][0]:
             raise ConfigError("data.init_args.masks=False, but head='mask_rcnn' learns masks; set it to true or null")
+
+    # -- checkpoints -------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the data set's own numbers of the classes with the weights, for the files of ``predict``."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["category_ids"] = self.category_ids
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore them, unless they do not fit the classes."""
+        super().on_load_checkpoint(checkpoint)
+        stored = checkpoint.get("category_ids", [])
+        whole = isinstance(stored, list) and all(type(number) is int for number in stored)
+        self.category_ids = list(stored) if whole and len(stored) == self.num_classes else []

@@ -12,7 +12,7 @@ from biformer_lit.errors import ConfigError
 from biformer_lit.heads import Segmenter, SegmenterSettings, build_segmenter
 from biformer_lit.heads.layers import HeadNorm
 from biformer_lit.plugins import is_synchronised
-from biformer_lit.tasks.base import Compilation, as_group
+from biformer_lit.tasks.base import Compilation, as_group, identifiers
 from biformer_lit.tasks.dense import DenseTask
 from biformer_lit.tasks.inference import Inference, logits_by_size
 from biformer_lit.tasks.optim import Optimization
@@ -165,9 +165,9 @@ class SegmentationTask(DenseTask):
         return loss
 
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Any]:
-        """Row numbers (N,) and for each image its classes (rows, columns), int64, without padding."""
+        """What identifies the images, and for each its classes (rows, columns), int64, without padding."""
         found = logits_by_size(self.inference, self.net, batch["image"], batch["size"])
-        return {"index": batch["index"], "labels": [logits.argmax(0) for logits in found]}
+        return {**identifiers(batch), "labels": [logits.argmax(0) for logits in found]}
 
     def evaluate(self, batch: dict[str, Tensor], name: str) -> dict[str, Tensor]:
         """Count a batch.

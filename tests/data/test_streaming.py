@@ -108,7 +108,7 @@ def test_skipping_batches_takes_the_rest_of_the_epoch(folder, workers):
 
 def test_bad_images(make_table, write, caplog):
     folder = write(shards=2, train=make_table(12, bad=[3]), validation=make_table(6, bad=[4]))
-    with pytest.raises(DataError, match=r"split 'validation', streamed row 4: the image cannot be read"):
+    with pytest.raises(DataError, match=r"split 'validation', row 4: the image cannot be read"):
         list(module(folder).val_dataloader())
     with caplog.at_level(logging.WARNING, "biformer_lit"):
         rows = rows_of(module(folder, on_bad_image="skip").val_dataloader())
@@ -138,5 +138,5 @@ def test_unlabelled_rows_end_a_stream_even_when_bad_images_are_skipped(make_tabl
     for split in ("train", "validation"):
         make_table(6, [0, 1, -1] * 2).to_parquet(tmp_path / f"{split}.parquet")
     data = module(str(tmp_path), num_classes=2, on_bad_image="skip")
-    with pytest.raises(DataError, match=r"streamed row 2: the label is negative or missing"):
+    with pytest.raises(DataError, match=r"row 2: the label is negative or missing"):
         list(data.val_dataloader())
