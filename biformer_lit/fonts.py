@@ -13,6 +13,9 @@ from biformer_lit.escaping import for_matplotlib
 
 _log = logging.getLogger(__name__)
 _MISSING = "\N{REPLACEMENT CHARACTER}"
+_USUAL = "DejaVu Sans"  # comes with matplotlib
+_REGULAR = 400  # weight of plain text
+_NO_LETTERS = "Last Resort"  # comes with matplotlib, and has boxes for all characters
 _told: set[str] = set()
 
 
@@ -52,9 +55,6 @@ def drawing(texts: Iterable[object]) -> Iterator[None]:
         yield
 
 
-_USUAL = "DejaVu Sans"  # comes with matplotlib
-
-
 def _family(character: str) -> str | None:
     """A family of fonts that has a character, None if there is none."""
     if ord(character) in _characters(font_manager.findfont(_USUAL)):
@@ -73,8 +73,13 @@ def _characters(path: str) -> frozenset[int]:
 @functools.cache
 def _other_fonts() -> dict[int, str]:
     """The family to take for each character; of several the one with the most characters, which fit each other."""
-    regular = {
-        f.name: f.fname for f in font_manager.fontManager.ttflist if f.style == "normal" and f.weight in (400, "normal")
-    }
-    by_size = sorted(regular.items(), key=lambda item: (len(_characters(item[1])), item[0]))
+    manager = font_manager.fontManager
+    known = {font.fname for font in manager.ttflist}
+    for path in font_manager.findSystemFonts():  # matplotlib's own list is as old as its cache
+        if path not in known:
+            with contextlib.suppress(OSError, RuntimeError):
+                manager.addfont(path)
+    regular = {font.name: font.fname for font in manager.ttflist if font.style == "normal" and font.weight == _REGULAR}
+    named = {name: path for name, path in regular.items() if not name.startswith(_NO_LETTERS)}
+    by_size = sorted(named.items(), key=lambda item: (len(_characters(item[1])), item[0]))
     return {character: name for name, path in by_size for character in _characters(path)}

@@ -122,3 +122,8 @@ def test_csv_holds_no_formula_and_can_be_read_back(text):
 
 def test_csv_leaves_plain_texts_and_numbers():
     assert [for_csv(value) for value in ("cat", "a=b", -1.5, None)] == ["cat", "a=b", -1.5, None]
+
+
+def test_boxes_for_all_characters_are_no_font(monkeypatch):
+    monkeypatch.setattr(fonts.font_manager, "findSystemFonts", list)
+    assert not any(family.startswith("Last Resort") for family in set(fonts._other_fonts.__wrapped__().values()))

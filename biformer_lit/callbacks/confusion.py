@@ -66,7 +66,7 @@ def draw_confusion(shares: Tensor, names: list[str]) -> Figure:
     """
     classes = len(shares)
     named = len(names) == classes <= _MOST_NAMED
-    names = [drawable(name, 40) for name in names] if named else []
+    names = [drawable(name, 24) for name in names] if named else []
     with drawing(names):
         return _draw(shares, names)
 

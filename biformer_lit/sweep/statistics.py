@@ -8,6 +8,7 @@ import optuna
 import pandas as pd
 
 from biformer_lit.errors import ConfigError
+from biformer_lit.escaping import for_markdown
 from biformer_lit.sweep.factorial import effects
 from biformer_lit.sweep.results import outcomes
 
@@ -218,7 +219,7 @@ def _caption(table: pd.DataFrame) -> str:
 
 
 def _line(cells: list[str]) -> str:
-    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(map(for_markdown, cells)) + " |"
 
 
 def _number(value: float, digits: int, sign: str = "") -> str:

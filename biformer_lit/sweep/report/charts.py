@@ -137,7 +137,7 @@ def _curves(content: Content, curves: Sequence[Curve]) -> Chart | None:
     text = "The baseline and the best cells; bands are one standard deviation over seeds to either side."
     return _chart(
         "learning_curves", "Learning curves", text, data,
-        height=360 + 20 * len(curves), legend={"orientation": "v", "y": -0.18, "yanchor": "top"},
+        height=360 + 20 * len(curves), legend={"orientation": "v", "x": 0, "y": -0.25, "yanchor": "top"},
         xaxis={"title": {"text": "epoch"}, "tickformat": "d", **_whole_epochs(curves)},
         yaxis={"title": {"text": content.unit.title}},
     )  # fmt: skip
@@ -192,6 +192,7 @@ def _panels(names: list[str], labels: list[int], title: str) -> dict[str, Any]:
             "type": "category",
             "range": [-0.6, labels[i] - 0.4],
             "anchor": "y",
+            "automargin": True,
         }
     return layout
 

@@ -80,7 +80,8 @@ function colours() {
 function themed(layout) {
   const { front, line } = colours();
   const result = { margin: { l: 70, r: 20, t: 44, b: 60 }, legend: { orientation: "h", y: 1.02, yanchor: "bottom" }, ...layout,
-    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: front, size: 12 } };
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: front, size: 12 },
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: line, activecolor: front } };
   const axes = new Set(["xaxis", "yaxis", ...Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key))]);
   for (const key of axes) result[key] = { gridcolor: line, zerolinecolor: line, linecolor: line, ...layout[key] };
   return result;
@@ -89,7 +90,7 @@ function themed(layout) {
 function draw() {
   for (const chart of charts) {
     const place = document.getElementById(chart.id);
-    const options = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
+    const options = { responsive: true, displaylogo: false, displayModeBar: "hover", modeBarButtonsToRemove: ["select2d", "lasso2d"] };
     Plotly.react(place, chart.data, themed(chart.layout), options);
   }
 }
