@@ -362,7 +362,7 @@ WEIGHTS = [
     ),
     pytest.param(
         "fit $tiny --ckpt_path $files/foreign.ckpt",
-        r"foreign\.ckpt: holds settings that do not fit \(model: .*other\.Model.*set model\.init_args\.weights",
+        r"foreign\.ckpt: was made by the task 'other\.Model', which is none .*set model\.init_args\.weights",
         id="ckpt-of-another-program",
     ),
     pytest.param(
@@ -372,7 +372,7 @@ WEIGHTS = [
     ),
     pytest.param(
         "validate $tiny --ckpt_path $files/keys.ckpt",
-        r"--ckpt_path: the weights do not fit this model, nothing was loaded: .*missing .*unknown",
+        r"keys\.ckpt: the weights do not fit this model, nothing was loaded: .*missing .*unknown",
         id="ckpt-with-other-keys",
     ),
     pytest.param(
@@ -381,11 +381,13 @@ WEIGHTS = [
         id="ckpt-for-other-classes",
     ),
     pytest.param(
-        "fit $tiny --ckpt_path hpc", r"trainer: .*ckpt_path=\"hpc\".*exact checkpoint path", id="ckpt-by-keyword"
+        "fit $tiny --ckpt_path hpc", r"ckpt_path=hpc: no run .* hpc_ckpt_N.ckpt in .*--ckpt_path FILE", id="ckpt-hpc"
     ),
     pytest.param("test $tiny", r"test has no trained weights to use: give --ckpt_path", id="test-without-weights"),
     pytest.param(
-        "predict $tiny --ckpt_path last", r"predict has no trained weights to use: give --ckpt_path FILE", id="last"
+        "predict $tiny --ckpt_path last",
+        r"ckpt_path=last: no run .* last.ckpt in runs/tiny; .*--ckpt_path FILE",
+        id="last",
     ),
     pytest.param("fit $tiny --ckpt_path", r"--ckpt_path: expected one argument; give it", id="ckpt-path-without-name"),
 ]

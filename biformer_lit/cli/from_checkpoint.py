@@ -70,7 +70,8 @@ def _chosen_class(named: str, model: Namespace | None, path: str) -> str:
         return typed
     raise CheckpointError(
         f"{path}: was made by the task {named!r}, which is none of this package's; if it is yours, name it with "
-        "--model or in the config (a checkpoint's own word is not enough to import it)"
+        "--model or in the config (a checkpoint's word is not enough to import it); to use its weights alone set "
+        "model.init_args.weights instead"
     )
 
 

@@ -32,6 +32,7 @@ from biformer_lit.cli.disk import one_disk_error
 from biformer_lit.cli.from_checkpoint import with_settings_of
 from biformer_lit.cli.refusing import OneLineErrors
 from biformer_lit.cli.repeating import leave_trials_alone
+from biformer_lit.cli.run_folder import NAMES, claim_versions, newest_checkpoint
 from biformer_lit.data import HFDataModule
 from biformer_lit.errors import BiFormerLitError, CheckpointError, ConfigError, causes
 from biformer_lit.parent import VARIABLE
@@ -128,15 +129,15 @@ class BiFormerCLI(LightningCLI):
         subcommand = self.config.get("subcommand") or ""
         section = self.config.get(subcommand, {})
         path = section.get("ckpt_path")
-        by_name = path in ("last", "best", "hpc", "registry")
-        if subcommand in ("validate", "test", "predict") and (by_name or not path):
+        if path in NAMES:
+            path = section["ckpt_path"] = newest_checkpoint(path, section.trainer)
+        if not path:
             weights = section.get("model") and section.model.get("init_args", {}).get("weights")
-            if by_name or not weights:
+            if subcommand in ("validate", "test", "predict") and not weights:
                 raise ConfigError(
                     f"{subcommand} has no trained weights to use: give --ckpt_path FILE (a run's checkpoint) or "
                     "--model.weights FILE"
                 )
-        if not path or by_name:
             return
         contents = read_checkpoint(path, resume=subcommand == "fit")
         class_name(contents, path)
@@ -175,6 +176,7 @@ class BiFormerCLI(LightningCLI):
             trainer = super().instantiate_trainer(**kwargs)
         except (MisconfigurationException, TypeError, ValueError) as error:
             raise ConfigError(f"trainer: {error}") from error
+        claim_versions(trainer.loggers)
         brought = any(isinstance(plugin, CheckpointIO) for plugin in plugins)
         if not brought and type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # strategies may have their own
             trainer.strategy.checkpoint_io = AtomicCheckpointIO()

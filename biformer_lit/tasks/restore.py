@@ -81,15 +81,20 @@ def check_size(task: "BiFormerTask", shapes: Mapping[str, tuple[int, ...]], path
     except BiFormerLitError:
         raise
     except Exception as error:  # noqa: BLE001  # a network of somebody's own need not be buildable without memory
-        if type(task).__module__.startswith("biformer_lit."):
+        if _is_ours(task):
             raise CheckpointError(f"{path}: holds settings that no network can be built from ({error})") from None
         return
     if net is None:
         raise CheckpointError(f"{path}: its settings ask for more blocks than it holds tensors; they are not its own")
     own = {f"{_NET}{key}": tuple(value.shape) for key, value in net.state_dict().items()}
-    held = {key: shape for key, shape in shapes.items() if key.startswith(_NET)}
+    # a class of somebody's own may have weights beside its network
+    held = {key: shape for key, shape in shapes.items() if _is_ours(task) or key.startswith(_NET)}
     if problem := describe_misfit(own, held):
         raise CheckpointError(f"{path}: {problem}; give the checkpoint of this model")
+
+
+def _is_ours(task: "BiFormerTask") -> bool:
+    return type(task).__module__.startswith("biformer_lit.")
 
 
 def _deeper_than(task: "BiFormerTask", tensors: int) -> bool:
