@@ -1,10 +1,14 @@
 """Standard output in any encoding, closed by its reader, or on a full disk."""
 
+import logging
 import os
 import subprocess
 import sys
+import warnings
 
 import pytest
+
+from biformer_lit.cli.streams import plain_messages
 
 PROGRAM = """
 import sys, types
@@ -49,3 +53,12 @@ def test_a_full_disk_behind_standard_output(root):
         done = run(root, 1000, stdout=full)
     assert done.returncode == 2
     assert done.stderr == b"error: standard output: No space left on device; write it elsewhere\n"
+
+
+def test_logs_and_warnings_hold_no_control_characters(caplog):
+    with plain_messages():
+        logging.getLogger("biformer_lit.somewhere").warning("class %s\nand more", "\x1b[31mred")
+        assert "\x1b" not in warnings.formatwarning("\x1b]0;title\x07", UserWarning, "file.py", 1, "")
+    assert caplog.records[0].getMessage() == "class \\x1b[31mred\nand more"
+    logging.getLogger("biformer_lit.somewhere").warning("\x1b")
+    assert caplog.records[1].getMessage() == "\x1b"

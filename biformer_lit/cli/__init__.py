@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import yaml
 
 from biformer_lit.cli.refusing import fail
-from biformer_lit.cli.streams import lasting_streams
+from biformer_lit.cli.streams import lasting_streams, plain_messages
 from biformer_lit.errors import BiFormerLitError, ConfigError, lost_contact
 from biformer_lit.messages import COMMANDS, one_line
 
@@ -110,7 +110,7 @@ def _train(given: list[str] | dict[str, Any]) -> "LightningCLI":
 
 def run() -> None:
     """Entry point of the command line: errors of the user's making are one line and exit status 2."""
-    with lasting_streams(), _errors_in_one_line():
+    with lasting_streams(), plain_messages(), _errors_in_one_line():
         main()
 
 
@@ -118,7 +118,7 @@ def run_command(command: Callable[..., None]) -> None:
     """Run a function as a script whose options are the function's arguments, with errors in one line."""
     from biformer_lit.cli.functions import call  # noqa: PLC0415
 
-    with lasting_streams(), _errors_in_one_line():
+    with lasting_streams(), plain_messages(), _errors_in_one_line():
         call(command, sys.argv[1:], Path(sys.argv[0]).name)
 
 

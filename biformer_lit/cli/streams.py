@@ -1,12 +1,15 @@
-"""Standard output and error that a run can always write to."""
+"""Standard output and error that a run can always write to, and what is written there as plain text."""
 
 import contextlib
+import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 from biformer_lit.errors import is_disk_full
+from biformer_lit.escaping import visible
 
 _CLOSED = 141  # exit status, as a shell reports a process that SIGPIPE has ended
 _FULL = 2
@@ -39,6 +42,28 @@ def lasting_streams() -> Iterator[None]:
         _drop(sys.stdout)
         sys.stderr.write(f"error: standard output: {error.strerror}; write it elsewhere\n")
         raise SystemExit(_FULL) from None
+
+
+class _PlainRecord(logging.LogRecord):
+    def getMessage(self) -> str:  # noqa: N802 (logging's name)
+        return _plain_lines(super().getMessage())
+
+
+def _plain_lines(text: str) -> str:
+    return "\n".join(map(visible, text.split("\n")))
+
+
+@contextlib.contextmanager
+def plain_messages() -> Iterator[None]:
+    """Have no control characters in log lines and warnings, which may quote names of classes, columns and files."""
+    factory, formatted = logging.getLogRecordFactory(), warnings.formatwarning
+    logging.setLogRecordFactory(_PlainRecord)
+    warnings.formatwarning = lambda *args, **kwargs: _plain_lines(formatted(*args, **kwargs))
+    try:
+        yield
+    finally:
+        logging.setLogRecordFactory(factory)
+        warnings.formatwarning = formatted
 
 
 def _writable(stream: Any) -> bool:

@@ -5,6 +5,7 @@ from typing import Literal
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from biformer_lit.backbone import Backbone
@@ -61,7 +62,7 @@ def cost_table(costs: list[Cost], title: str) -> Table:
         "Of one image. MACs: multiply-adds, each counted once. gathered: numbers read through an index. "
         "activations: what a training step in float32 keeps for its backward."
     )
-    table = Table(title=title, caption=caption)
+    table = Table(title=escape(title), caption=caption)
     names = ("parameters", "MACs\n(G)", "of it\nrouting", "of it\nattention", "gathered\n(M)", "activations\n(MiB)")
     table.add_column("part")
     for name in names:

@@ -13,6 +13,7 @@ from biformer_lit.backbone import Backbone, load_weights
 from biformer_lit.backbone.weights import read_checkpoint
 from biformer_lit.data.rendering import Range, Rendering
 from biformer_lit.errors import ConfigError
+from biformer_lit.escaping import visible
 from biformer_lit.routing.blocks import RoutedBlock, check_point, record_blocks, routing_backbone
 from biformer_lit.routing.draw import draw_block, draw_sheet
 from biformer_lit.routing.paint import Array
@@ -132,7 +133,7 @@ def _print_prediction(output: Any, names: list[str]) -> None:
     if not isinstance(output, Tensor) or not names or output.shape != (1, len(names)):
         return
     probability, number = output[0].float().softmax(-1).max(-1)
-    print(f"prediction: {names[int(number)]} ({float(probability):.1%})")
+    print(f"prediction: {visible(names[int(number)])} ({float(probability):.1%})")
 
 
 def _write(folder: Path, photo: Array, blocks: list[RoutedBlock], point: tuple[float, float]) -> None:
