@@ -9,6 +9,7 @@ ORDER = ["ops", "attention", "backbone", "heads", "tasks"]
 LEAVES = {
     "devices",
     "errors",
+    "class_names",
     "seeding",
     "messages",
     "recipes",

@@ -56,6 +56,11 @@ class LoadReport:
     fresh: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
 
+    @property
+    def untrained(self) -> tuple[str, ...]:
+        """The fresh entries that training would have to fill: all but the seeds."""
+        return tuple(key for key in self.fresh if not key.endswith(_SEED))
+
 
 def is_released(state_dict: Mapping[str, Any]) -> bool:
     """Whether the parameter names are those of the released code."""
@@ -117,7 +122,11 @@ def describe_misfit(own: Mapping[str, tuple[int, ...]], given: Mapping[str, tupl
 
 
 def load_weights(
-    model: nn.Module, source: str | Path | Mapping[str, Any], *, copy: Literal["raw", "ema"] | None = None
+    model: nn.Module,
+    source: str | Path | Mapping[str, Any],
+    *,
+    copy: Literal["raw", "ema"] | None = None,
+    fresh_classifier: bool = False,
 ) -> LoadReport:
     """Fill ``model`` from a file or a state dict; everything is checked before anything is changed.
 
@@ -132,6 +141,7 @@ def load_weights(
             the file's figures belong to: the raw ones of a released checkpoint (the released code evaluates
             these), those that were validated in our tasks' checkpoints
             (the averaged ones, unless the EMA callback says ``evaluate: raw``).
+        fresh_classifier: Leave the classifier as it is even if its shape fits, for its classes are others.
 
     Returns:
         What was loaded and what was not.
@@ -153,7 +163,8 @@ def load_weights(
     seeds = [key for key in own if key.endswith(_SEED) and key not in state_dict]
     state_dict.update({key: own[key] for key in seeds})
     fresh = []
-    if any(key not in state_dict or state_dict[key].shape != own[key].shape for key in head):
+    other = any(key not in state_dict or state_dict[key].shape != own[key].shape for key in head)
+    if other or fresh_classifier:
         fresh = head
         state_dict.update({key: own[key] for key in head})
     if problem := check_fits(net, state_dict):
@@ -161,7 +172,7 @@ def load_weights(
     net.load_state_dict(state_dict)
     report = LoadReport(f"{where}{description}", (*fresh, *seeds), tuple(unused))
     logger.info("loaded %s", report.source)
-    if fresh:
+    if other:
         logger.warning("%sthe classifier has another number of classes or is absent: the head is fresh", where)
     return report
 

@@ -1,5 +1,6 @@
 """Predictions as a table, as pictures, or as COCO's files."""
 
+import itertools
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -106,10 +107,15 @@ def _category_ids(task: Any, data: Any) -> list[int]:
     names = class_names(task)
     numbers = list(getattr(task, "category_ids", [])) or list(range(len(names)))
     try:
-        own, called = list(data.category_ids), list(data.class_names)
+        own, called = list(data.category_ids), list(data.own_class_names)
     except (AttributeError, ConfigError):  # no data module of ours, or images that are not labelled
         return numbers
     if called == names:
         return own
-    by_name = dict(zip(called, own, strict=True))
-    return [by_name.get(name, number) for name, number in zip(names, numbers, strict=True)]
+    by_name, taken = dict(zip(called, own, strict=True)), {*own, *numbers}
+    unused = (number for number in itertools.count() if number not in taken)
+    # a class that the data set does not have keeps the number of its training, unless another class has it here
+    return [
+        by_name[name] if name in by_name else number if number not in own else next(unused)
+        for name, number in zip(names, numbers, strict=True)
+    ]

@@ -30,6 +30,7 @@ from biformer_lit.cli.allowed import check_named
 from biformer_lit.cli.compilation import check_compile
 from biformer_lit.cli.disk import one_disk_error
 from biformer_lit.cli.from_checkpoint import with_settings_of
+from biformer_lit.cli.given import given_data_settings
 from biformer_lit.cli.refusing import OneLineErrors
 from biformer_lit.cli.repeating import leave_trials_alone
 from biformer_lit.cli.run_folder import NAMES, claim_versions, newest_checkpoint
@@ -40,6 +41,7 @@ from biformer_lit.plugins import AtomicCheckpointIO, SyncBatchNorm
 from biformer_lit.report import print_results
 from biformer_lit.tasks import BiFormerTask
 from biformer_lit.tasks.from_checkpoint import class_name
+from biformer_lit.tasks.origin import Origin, origin_of
 from biformer_lit.tasks.restore import check_size, shapes_of
 from biformer_lit.trials import is_ours
 
@@ -117,6 +119,12 @@ class BiFormerCLI(LightningCLI):
         )
         parser.add_lightning_class_args(PredictionWriter, "predictions")
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse, and remember what was given."""
+        super().parse_arguments(parser, args)
+        self._origin: Origin | None = None
+        self._given = given_data_settings(parser, args) if self.config.get("subcommand") else frozenset()
+
     def _set_seed(self) -> None:
         """Seed everything; a seed out of range is named."""
         try:
@@ -146,6 +154,7 @@ class BiFormerCLI(LightningCLI):
                 f"{path}: was saved without the optimiser's state (save_weights_only), so it cannot be resumed; "
                 "to start from its weights set model.init_args.weights instead"
             )
+        self._origin = origin_of(contents, path)
         self.config = with_settings_of(self.parser, self.config, contents, path)
         self._held = (shapes_of(contents), path)
 
@@ -161,6 +170,9 @@ class BiFormerCLI(LightningCLI):
             raise _own_error(error) from error
         if self._held is not None:
             check_size(self.model, *self._held)
+        self.datamodule.given_settings = self._given
+        if self._origin is not None:
+            self.model.network_classes.take(self._origin)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, with what watches a run."""

@@ -26,6 +26,7 @@ from biformer_lit.data.loaders import (
     training_position,
 )
 from biformer_lit.data.loading import DIGITS, EMBEDDED, find_split, load_splits
+from biformer_lit.data.preprocessing import PreparedImages
 from biformer_lit.data.rendering import Rendering
 from biformer_lit.data.samples import PARTS, Part, Read, RowDataset, RowStream, Skipped, Source
 from biformer_lit.data.sampling import EvalSampler, TrainSampler
@@ -36,7 +37,7 @@ from biformer_lit.seeding import base_seed, derive_seed
 _log = logging.getLogger(__name__)
 
 
-class HFDataModule(LightningDataModule):
+class HFDataModule(PreparedImages, LightningDataModule):
     """Opens the data set, divides it, and makes loaders whose batches depend on the position only.
 
     A task's data module implements ``find_targets`` and ``reader``, and may override ``check``, ``divide``,
@@ -118,6 +119,7 @@ class HFDataModule(LightningDataModule):
         self._tables: dict[str, Any] = {}
         self._shards: dict[str, Shards] = {}
         self.identity: Identity | None = None
+        self._features: dict[str, datasets.Features | None] = {}
         self._sources: dict[Part, Source] = {}
 
     def _check_arguments(self) -> None:
@@ -134,6 +136,10 @@ class HFDataModule(LightningDataModule):
         workers, bad = self.num_workers, self.on_bad_image
         require(workers is None or workers >= 0, "num_workers", workers, "must not be negative")
         require(bad in {"error", "skip"}, "on_bad_image", bad, "must be error or skip")
+
+    def adopt_preprocessing(self) -> None:
+        """Use what ``value_range`` and ``bands`` are now; see ``PreparedImages``."""
+        self.rendering = Rendering(self.value_range, self.bands)
 
     @abstractmethod
     def find_targets(self, features: datasets.Features, table: Any, split: str) -> list[str]:
@@ -207,6 +213,7 @@ class HFDataModule(LightningDataModule):
         targets = self.find_targets(features, splits[first], first)
         self.identity = find_identity(features, splits[first], self._image_column, targets, self.dataset)
         columns = [self._image_column, *targets, *self.identity.columns]
+        self._features = {name: table.features for name, table in splits.items()}
         if self.streaming:
             self._shards = {name: find_shards(stream) for name, stream in splits.items()}
         self._tables = {name: keep_columns(table, columns) for name, table in splits.items()}

@@ -7,6 +7,7 @@ import datasets
 
 from biformer_lit.data.base import HFDataModule
 from biformer_lit.data.checks import require, require_normalisation
+from biformer_lit.data.class_numbers import NumberedClasses
 from biformer_lit.data.columns import find_label_column
 from biformer_lit.data.images import decode_image
 from biformer_lit.data.labels import (
@@ -30,7 +31,7 @@ from biformer_lit.data.transforms import (
     eval_transform,
     train_transform,
 )
-from biformer_lit.errors import ConfigError, DataError
+from biformer_lit.errors import DataError
 
 _DEFAULT_AUGMENTATION = Augmentation()
 
@@ -66,7 +67,7 @@ class ReadClassified:
         return {"image": image, "label": label}
 
 
-class ClassificationDataModule(HFDataModule):
+class ClassificationDataModule(NumberedClasses, HFDataModule):
     """Images with one class each.
 
     Batches are ``{"image": float32 (N, 3, image_size, image_size), "label": int64 (N,), "index": int64
@@ -120,27 +121,14 @@ class ClassificationDataModule(HFDataModule):
         self._num_classes = num_classes
         self._classes: Classes | None = None
         self._label_column: str | None = None
-        self._no_labels: str | None = None
         self._numbers: dict[str, Integers] = {}
-
-    @property
-    def class_names(self) -> list[str]:
-        """Names of the classes, in the order of their numbers; known after ``setup``."""
-        if self._classes is None:
-            raise ConfigError(self._no_labels or "data: the classes are not known yet; call setup() first")
-        return list(self._classes.names)
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes; known after ``setup``."""
-        return len(self.class_names)
 
     def find_targets(self, features: datasets.Features, table: Any, split: str) -> list[str]:
         """Find the label column and the classes; see ``HFDataModule``."""
         try:
             column = find_label_column(features, self.label_column)
         except DataError as error:
-            self._no_labels = str(error)  # fatal for all but prediction, see check
+            self._no_classes = str(error)  # fatal for all but prediction, see check
             return []
         feature = features[column]
         if self.streaming:
@@ -148,7 +136,7 @@ class ClassificationDataModule(HFDataModule):
         else:
             labels = [] if isinstance(feature, datasets.ClassLabel) else stored_labels(table, column, split)
             self._classes = find_classes(feature, labels, self._num_classes)
-        self._label_column = column
+        self._label_column, self._own_names = column, self._classes.names
         return [column]
 
     def check(self, table: Any, split: str, part: Part) -> None:
@@ -156,21 +144,26 @@ class ClassificationDataModule(HFDataModule):
         if part == "predict":
             return
         if self._label_column is None or self._classes is None:
-            raise DataError(self._no_labels or "")
+            raise DataError(self._no_classes or "")
         if self._label_column not in table.column_names:
             raise DataError(
                 f"split {split!r} has no column {self._label_column!r}; name a labelled split, or use predict"
             )
         if not self.streaming and split not in self._numbers:
             labels = stored_labels(table, self._label_column, split)
-            numbers = self._classes.encode(labels, split)
+            numbers = self._classes_of(split).encode(labels, split)  # the data's own, so that no network moves a split
             require_labelled(numbers, split)
             self._numbers[split] = numbers
 
     def divide(self, split: str) -> tuple[Integers, Integers]:
         """Stratified division of the training rows; see ``HFDataModule``."""
         numbers = self._numbers[split]
-        return stratified_split(numbers, self.val_fraction, self.split_seed, self.class_names)
+        return stratified_split(numbers, self.val_fraction, self.split_seed, self.own_class_names)
+
+    def _classes_of(self, split: str) -> Classes:
+        """The classes as a split stores them, numbered in the data set's own order."""
+        classes: Any = self._classes
+        return classes.of_split((self._tables[split].features or {}).get(self._label_column), split)  # type: ignore[no-any-return]
 
     def reader(self, image_column: str, part: Part) -> Read:
         """The function that makes a sample of a stored row; see ``HFDataModule``."""
@@ -179,6 +172,7 @@ class ClassificationDataModule(HFDataModule):
         else:
             interpolation = self.augmentation.interpolation
             transform = eval_transform(self.image_size, self.crop_pct, self.mean, self.std, interpolation)
-        return ReadClassified(
-            image_column, self._label_column, self._classes, transform, part != "predict", self.rendering
-        )
+        classes = None
+        if self._classes is not None and part in self._sources:
+            classes = self._classes_of(self._sources[part].split).numbered_as(self.class_names)
+        return ReadClassified(image_column, self._label_column, classes, transform, part != "predict", self.rendering)

@@ -20,6 +20,7 @@ from biformer_lit.data.box_transforms import (
 from biformer_lit.data.boxes import LARGEST_FRACTION, BoxFormat, Repairs
 from biformer_lit.data.category_ids import stored_category_ids
 from biformer_lit.data.checks import require
+from biformer_lit.data.class_numbers import NumberedClasses
 from biformer_lit.data.columns import find_objects_column, object_fields
 from biformer_lit.data.dense import DenseDataModule
 from biformer_lit.data.images import decode_turned
@@ -40,7 +41,7 @@ from biformer_lit.data.object_survey import require_readable, require_scored
 from biformer_lit.data.objects import NO_OBJECTS, ObjectFields, ReadObjects, field_values, find_fields
 from biformer_lit.data.rendering import PLAIN, Rendering
 from biformer_lit.data.samples import Part, Read
-from biformer_lit.errors import ConfigError, DataError
+from biformer_lit.errors import DataError
 
 _DEFAULT_AUGMENTATION = DetectionAugmentation()
 
@@ -82,7 +83,7 @@ class ReadDetected:
         return {**sample, "repairs": repairs} if any(repairs) else sample
 
 
-class DetectionDataModule(DenseDataModule):
+class DetectionDataModule(NumberedClasses, DenseDataModule):
     """Images with objects in boxes, and with a mask for each if they are wanted.
 
     Batches are ``{"image": float32 (N, 3, H, W), "size": int64 (N, 2), "stored_size": int64 (N, 2), "index": int64
@@ -163,37 +164,29 @@ class DetectionDataModule(DenseDataModule):
         require(box_orientation in get_args(BoxOrientation), "box_orientation", box_orientation, problem)
         require(num_classes is None or num_classes >= 1, "num_classes", num_classes, "must be 1 or more")
         require(image_size >= 1, "image_size", image_size, "must be 1 or more")
-        longest = max((image_size, *augmentation.short_sides))
-        problem = f"must not be below the shorter side, {longest} (image_size or augmentation.short_sides)"
-        require(max_size >= longest, "max_size", max_size, problem)
         self.objects_column, self.box_field, self.category_field = objects_column, box_field, category_field
         self.mask_field, self.box_format, self.normalised = mask_field, box_format, normalised
         self.masks, self.image_size, self.max_size, self.augmentation = masks, image_size, max_size, augmentation
+        self.adopt_preprocessing()
         self.box_orientation: BoxOrientation = box_orientation
         self._num_classes = num_classes
         self._classes: Classes | None = None
         self._fields: ObjectFields | None = None
-        self._no_objects: str | None = None
         self._size_columns: tuple[str, str] | None = None
         self._placed: dict[str, list[Placed]] = {}
         self._category_ids: list[int] | None = None
 
-    @property
-    def class_names(self) -> list[str]:
-        """Names of the classes, in the order of their numbers; known after ``setup``."""
-        if self._classes is None:
-            raise ConfigError(self._no_objects or "data: the classes are not known yet; call setup() first")
-        return list(self._classes.names)
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes; known after ``setup``."""
-        return len(self.class_names)
+    def adopt_preprocessing(self) -> None:
+        """Refuse a longer side that is shorter than the shorter one; see ``HFDataModule``."""
+        super().adopt_preprocessing()
+        longest = max((self.image_size, *self.augmentation.short_sides))
+        problem = f"must not be below the shorter side, {longest} (image_size or augmentation.short_sides)"
+        require(self.max_size >= longest, "max_size", self.max_size, problem)
 
     @property
     def category_ids(self) -> list[int]:
-        """The number of each class in the data set, by class number; known after ``setup``."""
-        return list(range(self.num_classes)) if self._category_ids is None else list(self._category_ids)
+        """The number of each of ``own_class_names`` in the data set; known after ``setup``."""
+        return list(range(len(self.own_class_names))) if self._category_ids is None else list(self._category_ids)
 
     @property
     def repairs(self) -> dict[str, Repairs]:
@@ -207,9 +200,10 @@ class DetectionDataModule(DenseDataModule):
             fields = find_fields(features, column, self.box_field, self.category_field, self.mask_field)
             self._classes = self._find_classes(object_fields(features[column])[fields.category], fields, table, split)
         except DataError as error:
-            self._no_objects = str(error)  # fatal for all but prediction, see check
+            self._no_classes = str(error)  # fatal for all but prediction, see check
             return []
         self._fields, self._size_columns = fields, size_columns(features)
+        self._own_names = self._classes.names
         objects = pa.chunked_array([], table.features.arrow_schema.field(column).type)
         if not self.streaming:
             objects = stored_column(table, column)
@@ -240,7 +234,7 @@ class DetectionDataModule(DenseDataModule):
             return
         fields = self._fields
         if fields is None:
-            raise DataError(self._no_objects or "")
+            raise DataError(self._no_classes or "")
         if fields.column not in table.column_names:
             raise DataError(
                 f"split {split!r} has no column {fields.column!r}; name a split with objects, or use predict"
@@ -294,6 +288,12 @@ class DetectionDataModule(DenseDataModule):
         assert self._classes is not None  # noqa: S101
         return ReadObjects(self._fields, self._classes, self.box_format, self.normalised, self._wants_masks(), frame)
 
+    def _classes_of(self, split: str, fields: ObjectFields) -> Classes:
+        """The classes as a split stores them, numbered as in batches."""
+        classes: Any = self._classes
+        stored = object_fields((self._tables[split].features or {}).get(fields.column)).get(fields.category)
+        return classes.of_split(stored, split).numbered_as(self.class_names)  # type: ignore[no-any-return]
+
     def _wants_masks(self) -> bool:
         if self.masks is not None:
             return self.masks
@@ -309,6 +309,7 @@ class DetectionDataModule(DenseDataModule):
         if self._fields is not None and self._classes is not None:
             source = self._source(part)
             objects = self._read_objects(self._frame(source.table, source.split))
+            objects = replace(objects, classes=self._classes_of(source.split, self._fields))
         return ReadDetected(image_column, objects, transform, part != "predict", self.rendering)
 
     def collate(self, part: Part) -> Collate:

@@ -9,6 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from sklearn.model_selection import train_test_split
 
+from biformer_lit.class_names import numbers_by_name, shorten
+from biformer_lit.data.class_numbers import numbers_in_split
 from biformer_lit.errors import ConfigError, DataError
 
 Integers = npt.NDArray[np.int64]
@@ -31,6 +33,39 @@ class Classes:
         self.names = tuple(names)
         self.values = tuple(range(len(self.names)) if values is None else values)
         self._numbers: dict[Any, int] = {value: number for number, value in enumerate(self.values)}
+
+    def of_split(self, feature: Any, split: str) -> "Classes":
+        """These classes as a split stores them: its own ``ClassLabel``, or text, is read by name.
+
+        Args:
+            feature: The ``datasets`` feature of the split's labels.
+            split: Name of the split.
+
+        Raises:
+            DataError: If the split names classes that are none of these.
+        """
+        if isinstance(feature, datasets.ClassLabel):
+            stored: dict[Any, str] = dict(enumerate(feature.names))
+        elif "string" in str(getattr(feature, "dtype", "")):
+            stored = {name: name for name in self.names}
+        else:
+            return self
+        numbers = numbers_in_split(list(stored.values()), self.names, split)
+        return self._with(self.names, dict(zip(stored, numbers, strict=True)))
+
+    def numbered_as(self, names: Sequence[str]) -> "Classes":
+        """These classes with the numbers that they have among ``names``.
+
+        Raises:
+            UnknownClassesError: If one of them is not there.
+        """
+        numbers = numbers_by_name(self.names, names)
+        return self._with(names, {value: numbers[number] for value, number in self._numbers.items()})
+
+    def _with(self, names: Sequence[str], numbers: dict[Any, int]) -> "Classes":
+        classes = Classes(names, argument=self._argument)
+        classes._numbers = numbers
+        return classes
 
     def number(self, value: Any, where: str) -> int:
         """Number of the class that a stored label means.
@@ -238,8 +273,3 @@ def stratified_split(numbers: Integers, fraction: float, seed: int, names: Seque
         )
     parts = train_test_split(np.arange(len(numbers)), test_size=second, stratify=numbers, random_state=seed)
     return np.sort(parts[0]), np.sort(parts[1])
-
-
-def shorten(names: Sequence[str], limit: int = 8) -> str:
-    """The first ``limit`` names in a line, and how many more there are."""
-    return ", ".join(names[:limit]) + (f", ... {len(names) - limit} more" if len(names) > limit else "")

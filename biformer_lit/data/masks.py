@@ -1,6 +1,7 @@
 """Label maps: from stored pictures to class numbers, and the names of the classes."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import datasets
 import numpy as np
 
 from biformer_lit.data.checks import require
+from biformer_lit.data.class_numbers import numbers_in_split
 from biformer_lit.data.columns import listed
 from biformer_lit.data.images import open_image, read_tiff, reading, stored_content, upright
 from biformer_lit.data.labels import Integers
@@ -86,11 +88,13 @@ class LabelRange:
         num_classes: Number of classes.
         ignore_index: The number that means no class, stored and in batches.
         reduce_zero_label: Whether the stored 0 means no class too, and class 0 is stored as 1.
+        numbers: The number in batches of each class; None for the same number as stored.
     """
 
     num_classes: int
     ignore_index: int
     reduce_zero_label: bool
+    numbers: tuple[int, ...] | None = None
 
     def encode(self, stored: Integers, where: str) -> Integers:
         """Class numbers, or ``ignore_index``, of the stored numbers, in the same shape.
@@ -114,7 +118,10 @@ class LabelRange:
                 f"{first}..{first + self.num_classes - 1}, and {self.ignore_index} is ignored; correct the mask, or "
                 "data.init_args.num_classes, ignore_index or reduce_zero_label"
             )
-        return np.where(ignored, self.ignore_index, stored - first)
+        classes = np.where(ignored, 0, stored - first)
+        if self.numbers is not None:
+            classes = np.asarray(self.numbers, np.int64)[classes]
+        return np.where(ignored, self.ignore_index, classes)
 
 
 def read_id2label(dataset: str, ignore_index: int) -> list[str] | None:
@@ -152,6 +159,27 @@ def listed_classes(features: datasets.Features) -> list[str] | None:
     lists = [listed(feature) for feature in features.values()]
     found = [list(item.names) for item in lists if isinstance(item, datasets.ClassLabel)]
     return found[0] if len(found) == 1 else None
+
+
+def stored_classes(
+    dataset: str, features: datasets.Features, names: Sequence[str], reduce_zero_label: bool, split: str
+) -> list[int]:
+    """The number in a data set of each class that one of its splits stores, in the order in which it stores them.
+
+    Args:
+        dataset: What the user gave as the data set.
+        features: The columns of the split.
+        names: Names of the classes of the data set.
+        reduce_zero_label: Whether the stored 0 means no class.
+        split: Name of the split.
+
+    Raises:
+        DataError: If the split has classes that are none of the data set's.
+    """
+    stored = None if (Path(dataset).expanduser() / ID2LABEL).is_file() else listed_classes(features)
+    return (
+        list(range(len(names))) if stored is None else numbers_in_split(stored[int(reduce_zero_label) :], names, split)
+    )
 
 
 def name_classes(

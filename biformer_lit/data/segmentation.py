@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from biformer_lit.data.checks import require
+from biformer_lit.data.class_numbers import NumberedClasses
 from biformer_lit.data.columns import find_mask_column
 from biformer_lit.data.dense import DenseDataModule
 from biformer_lit.data.images import decode_image, is_empty
@@ -20,10 +21,10 @@ from biformer_lit.data.mask_transforms import (
     SegmentationAugmentation,
     TrainPair,
 )
-from biformer_lit.data.masks import LabelRange, decode_mask, name_classes, require_size
+from biformer_lit.data.masks import LabelRange, decode_mask, name_classes, require_size, stored_classes
 from biformer_lit.data.rendering import PLAIN, Rendering
 from biformer_lit.data.samples import Part, Read
-from biformer_lit.errors import ConfigError, DataError
+from biformer_lit.errors import DataError
 
 _DEFAULT_AUGMENTATION = SegmentationAugmentation()
 
@@ -69,7 +70,7 @@ class ReadSegmented:
         return {"image": image, "mask": mask, "size": torch.tensor(mask.shape)}
 
 
-class SegmentationDataModule(DenseDataModule):
+class SegmentationDataModule(NumberedClasses, DenseDataModule):
     """Images with a class for each pixel.
 
     Batches are ``{"image": float32 (N, 3, H, W), "mask": int64 (N, H, W), "size": int64 (N, 2), "index": int64
@@ -121,33 +122,17 @@ class SegmentationDataModule(DenseDataModule):
         self.ignore_index = ignore_index
         self._crop = sides[0], sides[1]
         self._num_classes = num_classes
-        self._names: list[str] | None = None
         self._mask_column: str | None = None
-        self._no_masks: str | None = None
-
-    @property
-    def class_names(self) -> list[str]:
-        """Names of the classes, in the order of their numbers; known after ``setup``."""
-        if self._names is None:
-            raise ConfigError(self._no_masks or "data: the classes are not known yet; call setup() first")
-        return list(self._names)
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes; known after ``setup``."""
-        return len(self.class_names)
 
     def find_targets(self, features: datasets.Features, table: Any, split: str) -> list[str]:
         """Find the column with the label maps, and the names of the classes; see ``HFDataModule``."""
         try:
             column = find_mask_column(features, self.mask_column, self._image_column)
-            self._names = name_classes(
-                self.dataset, features, self._num_classes, self.ignore_index, self.reduce_zero_label
-            )
+            names = name_classes(self.dataset, features, self._num_classes, self.ignore_index, self.reduce_zero_label)
         except DataError as error:
-            self._no_masks = str(error)  # fatal for all but prediction, see check
+            self._no_classes = str(error)  # fatal for all but prediction, see check
             return []
-        self._mask_column = column
+        self._mask_column, self._own_names = column, tuple(names)
         return [column]
 
     def check(self, table: Any, split: str, part: Part) -> None:
@@ -155,7 +140,7 @@ class SegmentationDataModule(DenseDataModule):
         if part == "predict":
             return
         if self._mask_column is None:
-            raise DataError(self._no_masks or "")
+            raise DataError(self._no_classes or "")
         if self._mask_column not in table.column_names:
             raise DataError(
                 f"split {split!r} has no column {self._mask_column!r}; name a split with masks, or use predict"
@@ -168,11 +153,31 @@ class SegmentationDataModule(DenseDataModule):
             transform = TrainPair(self.augmentation, self._crop, self.mean, self.std, self.ignore_index)
         labels = None
         if self._mask_column is not None:
-            labels = LabelRange(self.num_classes, self.ignore_index, self.reduce_zero_label)
+            labels = self._label_range(part)
         labelled = part != "predict"
         return ReadSegmented(
             image_column, self._mask_column, labels, self.ignore_index, transform, labelled, self.rendering
         )
+
+    def _label_range(self, part: Part) -> LabelRange:
+        numbers = self._numbers_of(part)
+        return LabelRange(len(numbers), self.ignore_index, self.reduce_zero_label, numbers)
+
+    def _numbers_of(self, part: Part) -> tuple[int, ...]:
+        """The number in batches of each class that the part's split stores, in the order in which it stores them."""
+        numbers = self.class_numbers
+        features = self._features.get(self._sources[part].split) if part in self._sources else None
+        if features is None:
+            return tuple(numbers)
+        split, names = self._sources[part].split, self.own_class_names
+        stored = stored_classes(self.dataset, features, names, self.reduce_zero_label, split)
+        return tuple(numbers[number] for number in stored)
+
+    def check_numbers(self, numbers: list[int]) -> None:
+        """Refuse a network one of whose classes has the number that means no class; see ``NumberedClasses``."""
+        problem = f"is one of the {self.num_classes} classes of the trained network; store another number for no class"
+        same = numbers == list(range(self.num_classes))
+        require(same or not 0 <= self.ignore_index < self.num_classes, "ignore_index", self.ignore_index, problem)
 
     def collate(self, part: Part) -> Collate:
         """Batches of images of different sizes, in evaluation; see ``HFDataModule``."""

@@ -17,7 +17,11 @@ _HEADS = ("head.", "auxiliary.", "pyramid.")  # of all kinds of networks
 
 
 def load_dense_weights(
-    net: DenseNetwork, source: str | Path, *, copy: Literal["raw", "ema"] | None = None
+    net: DenseNetwork,
+    source: str | Path,
+    *,
+    copy: Literal["raw", "ema"] | None = None,
+    fresh_classifier: bool = False,
 ) -> LoadReport:
     """Fill the network of a dense task from a file; everything is checked before anything is changed.
 
@@ -29,6 +33,7 @@ def load_dense_weights(
         net: The network.
         source: A ``.pth``, ``.pt``, ``.ckpt`` or ``.safetensors`` file.
         copy: Which weights where a file holds both, see :func:`biformer_lit.load_weights`.
+        fresh_classifier: Leave what depends on the classes as it is even if it would fit, for they are others.
 
     Returns:
         What was loaded and what was not.
@@ -44,7 +49,7 @@ def load_dense_weights(
     if not any(key.startswith("backbone.model.") for key in given):  # a classifier of timm's that was wrapped here
         wrapped = any(key.startswith("backbone.model.") for key in own)
         given = {key.replace("backbone.", "backbone.model.", 1) if wrapped else key: x for key, x in given.items()}
-    fresh = _fresh(net, own, given, whole)
+    fresh = _fresh(net, own, given, whole, fresh_classifier)
     # a classifier, its norm and the seeds of routing have no place here; other entries that we lack are an error
     unused = [key for key in given if (key not in own and _may_be_left(key, net)) or key in fresh]
     filled = {key: tensor for key, tensor in given.items() if key not in unused}
@@ -60,7 +65,9 @@ def load_dense_weights(
     return report
 
 
-def _fresh(net: DenseNetwork, own: dict[str, Tensor], given: dict[str, Tensor], whole: bool) -> list[str]:
+def _fresh(
+    net: DenseNetwork, own: dict[str, Tensor], given: dict[str, Tensor], whole: bool, fresh_classifier: bool
+) -> list[str]:
     """Entries that are not to be filled: a part of the heads if it does not fit, or what depends on the classes."""
     fresh = [key for key in own if key.endswith(_SEED) and key not in given]
     if not whole:
@@ -70,7 +77,7 @@ def _fresh(net: DenseNetwork, own: dict[str, Tensor], given: dict[str, Tensor], 
         body = [key for key in keys if not key.startswith(by_class)]
         if any(key not in given or given[key].shape != own[key].shape for key in body):
             fresh += keys
-        elif any(key not in given or given[key].shape != own[key].shape for key in keys):
+        elif fresh_classifier or any(key not in given or given[key].shape != own[key].shape for key in keys):
             fresh += [key for key in keys if key not in body]
     return fresh
 

@@ -14,13 +14,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from typing_extensions import Self
 
-from biformer_lit.backbone import Backbone, load_weights
+from biformer_lit.backbone import Backbone, LoadReport, load_weights
 from biformer_lit.backbone.weights import check_fits, read_checkpoint
 from biformer_lit.errors import CheckpointError, ConfigError
 from biformer_lit.seeding import base_seed, derive_seed, local_seed, seed_all
 from biformer_lit.tasks.building import BuildNetwork
+from biformer_lit.tasks.classes import NetworkClasses
 from biformer_lit.tasks.finite import FiniteSteps
 from biformer_lit.tasks.optim import Optimization
+from biformer_lit.tasks.origin import Origin, origin_of
 from biformer_lit.tasks.plan import follow_plan, global_batch, restore_accumulation
 from biformer_lit.tasks.restore import restore
 
@@ -114,6 +116,8 @@ class BiFormerTask(LightningModule, ABC):
         self.finite_steps = FiniteSteps(self.optim.on_bad_loss)
         self.class_names: list[str] = []
         self._builder: BuildNetwork | None = None
+        self.preprocessing: dict[str, Any] | None = None
+        self.network_classes = NetworkClasses(self)
 
     @abstractmethod
     def build_net(self, num_classes: int) -> nn.Module:
@@ -122,13 +126,16 @@ class BiFormerTask(LightningModule, ABC):
     def build_metrics(self, num_classes: int) -> None:
         """Make the metrics; called once, after the network is built."""
 
-    def load_start(self, path: str) -> None:
+    def load_start(self, path: str) -> LoadReport | None:
         """Start from the weights in a file.
+
+        Returns:
+            What was filled and what was not, if that is known.
 
         Raises:
             CheckpointError: If they do not fit.
         """
-        load_weights(self.net, path, copy=self.weights_copy)
+        return load_weights(self.net, path, copy=self.weights_copy, fresh_classifier=self.network_classes.keep_fresh)
 
     def save_settings(self) -> None:
         """Keep the constructor's arguments as plain data, so that checkpoints hold no code; call it last."""
@@ -187,9 +194,25 @@ class BiFormerTask(LightningModule, ABC):
             callbacks[:] = [self._builder, *(one for one in callbacks if not isinstance(one, BuildNetwork))]
         return []
 
+    @property
+    def is_built(self) -> bool:
+        """Whether there is a network yet."""
+        return "net" in self._modules
+
+    def know_num_classes(self, number: int) -> None:
+        """Note the number of classes, also for checkpoints, which can then be loaded without the data."""
+        self.num_classes = number
+        self.hparams["num_classes"] = number
+
     def setup(self, stage: str) -> None:
-        """Refuse the data module of another task."""
+        """Refuse the data module of another task, and agree with it on classes and preprocessing.
+
+        Raises:
+            ConfigError: If it is of another task, or its number of classes is another.
+            DataError: If it has classes that the network does not know.
+        """
         self.check_data_module()
+        self._agree()
 
     def check_data_module(self) -> None:
         """Refuse the data module of another task.
@@ -214,44 +237,33 @@ class BiFormerTask(LightningModule, ABC):
             ConfigError: If the number of classes is unknown or contradicts the data set.
             CheckpointError: If ``weights`` does not fit.
         """
-        if "net" in self._modules:
+        if self.is_built:
             return
-        self._take_classes_from_data()
+        self._agree()
         if self.num_classes is None:
             raise ConfigError("num_classes is unknown: set model.init_args.num_classes, or give a data module")
+        self._build(self.num_classes)
+
+    def _agree(self) -> None:
+        trainer = self._trainer
+        data, stage = (None, None) if trainer is None else (getattr(trainer, "datamodule", None), trainer.state.fn)
+        self.network_classes.agree(data, stage)
+        self.network_classes.prepare(data, stage)
+
+    def _build(self, num_classes: int, *, start: bool = True) -> None:
         with local_seed(base_seed(), "initial weights"):
-            self.net = self.build_net(self.num_classes)
-        self.build_metrics(self.num_classes)
-        if self.weights is not None:
-            self.load_start(self.weights)
+            self.net = self.build_net(num_classes)
+        self.build_metrics(num_classes)
+        if start and self.weights is not None:
+            report = self.load_start(self.weights)
+            stage = None if self._trainer is None else self._trainer.state.fn
+            self.network_classes.refuse_fresh(() if report is None else report.untrained, stage)
+        if self.network_classes.origin is None:
+            self.network_classes.names = tuple(self.class_names)
         if self.grad_checkpointing:
             self.net.set_grad_checkpointing()  # type: ignore[operator]
         if self.compile_options is not None:
             self.net.compile(**self.compile_options)
-
-    def _take_classes_from_data(self) -> None:
-        data = getattr(self._trainer, "datamodule", None) if self._trainer is not None else None
-        try:
-            found = getattr(data, "num_classes", None)
-        except ConfigError:  # images without labels can still be predicted, with the classes of the checkpoint
-            if self.num_classes is None:
-                raise ConfigError(
-                    "num_classes is unknown, for the data is not labelled: give --ckpt_path, or set "
-                    "model.init_args.num_classes"
-                ) from None
-            found = None
-        if found is None:
-            return
-        if self.num_classes is None:
-            self.num_classes = found
-            self.hparams["num_classes"] = found  # so that the checkpoint can be loaded without the data
-        elif self.num_classes != found:
-            raise ConfigError(
-                f"num_classes={self.num_classes}, but the data set has {found} classes; "
-                "leave model.init_args.num_classes out, or, if --ckpt_path brought it, set model.init_args.weights "
-                "to take the weights alone"
-            )
-        self.class_names = list(getattr(data, "class_names", []))
 
     # -- training ----------------------------------------------------------------------------------------
 
@@ -341,17 +353,33 @@ class BiFormerTask(LightningModule, ABC):
     # -- checkpoints -------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the class names with the weights, and how many steps were left out."""
+        """Keep with the weights what the classes are called, how images were prepared, and how many steps left out."""
         checkpoint["class_names"] = self.class_names
+        checkpoint["preprocessing"] = self.preprocessing
         checkpoint["skipped_steps"] = self.finite_steps.skipped
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the class names, unless the data set has just given its own.
+        """Take the class names and the preprocessing; the data has to follow them.
 
         Raises:
             CheckpointError: If the weights do not fit.
+            DataError: If the data has classes that are none of the checkpoint's.
         """
+        path = None if self._trainer is None else self._trainer.ckpt_path
+        self.network_classes.take(origin_of(checkpoint, str(path or "the checkpoint")))
+        self._rebuild_for(self.network_classes.origin)
         if problem := check_fits(self, checkpoint["state_dict"]):
             raise CheckpointError(f"--ckpt_path: {problem}; give the checkpoint of this model")
-        self.class_names = self.class_names or list(checkpoint.get("class_names", []))
+        self._agree()
         self.finite_steps.skipped = int(checkpoint.get("skipped_steps", 0))
+
+    def _rebuild_for(self, origin: Origin | None) -> None:
+        """Build the network for the classes of a checkpoint, where it was built for those of the data."""
+        trainer = self._trainer
+        if origin is None or trainer is None or origin.num_classes in (None, self.num_classes) or not self.is_built:
+            return
+        if trainer.state.fn == "fit" or trainer.strategy.restore_checkpoint_after_setup:
+            return
+        self.know_num_classes(int(origin.num_classes or 0))
+        with trainer.strategy.tensor_init_context():
+            self._build(int(origin.num_classes or 0), start=False)

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
+from biformer_lit.backbone import LoadReport
 from biformer_lit.heads import DenseNetwork, load_dense_weights
 from biformer_lit.tasks.base import BiFormerTask
 
@@ -22,9 +23,10 @@ class DenseTask(BiFormerTask):
     def whole_set_scores(self, name: str, class_names: list[str]) -> dict[str, Tensor]:
         """Scores of ``val`` or ``test`` over all processes, the same in each, by name; then begin anew."""
 
-    def load_start(self, path: str) -> None:
+    def load_start(self, path: str) -> LoadReport:
         """Start from the weights in a file."""
-        load_dense_weights(self.net, path, copy=self.weights_copy)
+        fresh = self.network_classes.keep_fresh
+        return load_dense_weights(self.net, path, copy=self.weights_copy, fresh_classifier=fresh)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
         """See :meth:`evaluate`."""

@@ -119,7 +119,9 @@ class DetectionTask(DenseTask):
         """Scores of validation and of tests; the data set's own numbers of the classes are known now."""
         data = getattr(self._trainer, "datamodule", None) if self._trainer is not None else None
         with contextlib.suppress(ConfigError):  # images without labels can still be predicted
-            self.category_ids = list(getattr(data, "category_ids", []))
+            numbers, own = list(getattr(data, "class_numbers", [])), list(getattr(data, "category_ids", []))
+            if sorted(numbers) == list(range(num_classes)):
+                self.category_ids = [own[numbers.index(number)] for number in range(num_classes)]
         self.scores = nn.ModuleDict({name: ObjectScores(self.needs_masks) for name in ("val", "test")})
 
     # -- steps -------------------------------------------------------------------------------------------
