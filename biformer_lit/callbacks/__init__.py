@@ -1,5 +1,6 @@
 """What watches a run: averaged weights, pictures, routing, speed, predictions, reports."""
 
+from biformer_lit.callbacks.best import BestOfRun
 from biformer_lit.callbacks.confusion import ConfusionMatrix
 from biformer_lit.callbacks.ema import EMA
 from biformer_lit.callbacks.images import InputImages
@@ -14,6 +15,7 @@ from biformer_lit.errors import DivergenceError
 
 __all__ = [
     "EMA",
+    "BestOfRun",
     "ConfusionMatrix",
     "DetectionPanels",
     "DivergenceError",

@@ -15,6 +15,7 @@ from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 import biformer_lit
 from biformer_lit.backbone.weights import read_checkpoint
 from biformer_lit.callbacks import (
+    BestOfRun,
     ConfusionMatrix,
     DetectionPanels,
     InputImages,
@@ -204,8 +205,8 @@ class BiFormerCLI(LightningCLI):
     def _look_after_processes(self, trainer: Trainer) -> None:
         """What is to happen when processes are told to stop, or one of several dies."""
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-        callbacks[:] = [c for c in callbacks if not isinstance(c, Preemption | RankWatch)]
-        callbacks[:0] = [RankWatch()]
+        callbacks[:] = [c for c in callbacks if not isinstance(c, Preemption | RankWatch | BestOfRun)]
+        callbacks[:0] = [RankWatch(), BestOfRun()]
         callbacks.append(Preemption())  # the last, so that what it saves is complete
         if isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher):
             # the ranks it launches hold to this: whoever dies takes all below along
