@@ -8,6 +8,7 @@ import numpy as np
 from lightning.pytorch import Trainer
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 from biformer_lit.callbacks.folders import make_folder, picture_name, save_picture
 from biformer_lit.callbacks.image_table import ImageTable, named_images
@@ -38,9 +39,10 @@ class MapFiles:
     def write_batch(self, trainer: Trainer, outputs: Any, batch: Any) -> None:
         """Write what was predicted for a batch."""
         photos = unnormalised(batch["image"], trainer)
-        rows = zip(outputs["index"].tolist(), outputs["labels"], photos, named_images(batch, len(photos)), strict=True)
-        for index, labels, photo, named in rows:
-            self.write(index, labels, photo[:, : labels.shape[0], : labels.shape[1]], named)
+        fed, named = batch["size"].tolist(), named_images(batch, len(photos))
+        rows = zip(outputs["index"].tolist(), outputs["labels"], photos, fed, named, strict=True)
+        for index, labels, photo, (height, width), names in rows:
+            self.write(index, labels, photo[:, :height, :width], names)
 
     def write(self, index: int, labels: Tensor, photo: Tensor, named: Mapping[str, Any] | None = None) -> None:
         """Write the two files of an image.
@@ -48,13 +50,15 @@ class MapFiles:
         Args:
             index: Its row number, which becomes the file's name with at least six digits.
             labels: Classes (H, W).
-            photo: The image (1 or 3, H, W), between 0 and 1.
+            photo: The image as fed (1 or 3, rows, columns), between 0 and 1.
             named: What identifies it besides the row, by name.
         """
         name, named = picture_name(index), named or {}
         values = labels.cpu().numpy()
         kind = np.uint8 if self.classes <= 256 else np.uint16
         save_picture(Image.fromarray(values.astype(kind)), self.folder / "labels" / name, named)
+        if photo.shape[1:] != labels.shape:
+            photo = F.interpolate(photo[None], labels.shape, mode="bilinear", align_corners=False)[0]
         painted = overlay(photo.permute(1, 2, 0).numpy(), paint_labels(values, self.classes))
         save_picture(Image.fromarray(painted), self.folder / "overlays" / name, named)
         self.table.add(index, name, named)

@@ -96,8 +96,9 @@ class SegmentationPanels(Panels):
         """The figure, see :func:`draw_panels`."""
         truth, found = (outputs[name][: self.images].cpu().numpy() for name in ("label", "prediction"))
         rows: list[tuple[Pixels, ...]] = []
+        sizes = batch.get("stored_size", batch["size"]).tolist()
         for i, photo in enumerate(photos):
-            height, width = photo.shape[:2]
+            height, width = sizes[i]
             rows.append((photo, truth[i, :height, :width], found[i, :height, :width]))
         names = class_names(pl_module)
         with drawing(names):

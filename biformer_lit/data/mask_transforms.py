@@ -19,7 +19,7 @@ from biformer_lit.data.transforms import Triple
 
 Pair = tuple[Tensor, Tensor]
 PairTransform = Callable[[Image.Image, Integers], Pair]
-"""From an RGB image and its class numbers (height, width) to float32 (3, h, w) and int64 (h, w)."""
+"""From an RGB image and its class numbers (height, width) to float32 (3, h, w) and int64, in evaluation as stored."""
 
 DIVISOR = 32
 """What height and width of padded batches are multiples of: what the last stage of a four-stage network divides by."""
@@ -128,10 +128,10 @@ class TrainPair:
 
 
 class EvalPair:
-    """Resizes the shorter side, if that is wanted, and normalises.
+    """Resizes the shorter side of the image, if that is wanted, and normalises it; the label map stays as it is stored.
 
     Args:
-        short_side: Pixels of the shorter side; None keeps the size.
+        short_side: Pixels of the shorter side of the image; None keeps the size.
         mean: Mean of each channel, for pixel values 0..1.
         std: Standard deviation of each channel.
     """
@@ -144,8 +144,8 @@ class EvalPair:
         picture, mask = _tensors(image, labels)
         if self.short_side is not None:
             short = min(mask.shape)
-            height, width = (max(1, round(side * self.short_side / short)) for side in mask.shape)
-            picture, mask = resize_pair(picture, mask, (height, width))
+            size = [max(1, round(side * self.short_side / short)) for side in mask.shape]
+            picture = picture if size == list(mask.shape) else TF.resize(picture, size, antialias=True)
         return normalise(picture, self.mean, self.std), mask.as_subclass(Tensor)
 
 
@@ -192,6 +192,8 @@ def common_size(images: list[Tensor], divisor: int) -> tuple[int, int]:
 class PadBatch:
     """Makes a batch of samples with images of different sizes, which are padded on the right and at the bottom.
 
+    Label maps may be of other sizes than their images, and are padded by themselves.
+
     Attributes:
         ignore_index: What the masks are padded with; the images are padded with 0, the mean colour.
         divisor: What height and width of the batch are multiples of.
@@ -201,12 +203,12 @@ class PadBatch:
     divisor: int
 
     def __call__(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
-        """``image`` (N, 3, H, W), ``mask`` (N, H, W), and the rest as torch stacks it."""
-        height, width = common_size([sample["image"] for sample in samples], self.divisor)
-        padded = []
-        for sample in samples:
-            below, behind = height - sample["mask"].shape[0], width - sample["mask"].shape[1]
-            image, mask = _pad(sample["image"], sample["mask"], (0, behind, 0, below), self.ignore_index)
-            padded.append({**sample, "image": image, "mask": mask})
+        """``image`` (N, 3, H, W), ``mask`` (N, H', W'), and the rest as torch stacks it."""
+        padded = [dict(sample) for sample in samples]
+        for name, value in (("image", 0), ("mask", self.ignore_index)):
+            height, width = common_size([sample[name] for sample in samples], self.divisor)
+            for sample in padded:
+                below, behind = height - sample[name].shape[-2], width - sample[name].shape[-1]
+                sample[name] = F.pad(sample[name], (0, behind, 0, below), value=value)
         batch: dict[str, Any] = default_collate(padded)
         return batch

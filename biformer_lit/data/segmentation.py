@@ -33,7 +33,8 @@ _DEFAULT_AUGMENTATION = SegmentationAugmentation()
 class ReadSegmented:
     """Makes a sample of a stored row.
 
-    A sample is ``image``, float32 (3, height, width), ``mask``, int64 (height, width), and ``size``, int64 (2,).
+    A sample is ``image``, float32 (3, height, width), ``mask``, int64, ``size``, that of the image, and
+    ``stored_size``, that of the mask, int64 (2,).
 
     Attributes:
         image_column: Column with the image.
@@ -67,16 +68,18 @@ class ReadSegmented:
             require_size(numbers.shape, shape, where)
             numbers = self.labels.encode(numbers, where)
         image, mask = self.transform(picture, numbers)
-        return {"image": image, "mask": mask, "size": torch.tensor(mask.shape)}
+        sizes = {"size": torch.tensor(image.shape[1:]), "stored_size": torch.tensor(mask.shape)}
+        return {"image": image, "mask": mask, **sizes}
 
 
 class SegmentationDataModule(NumberedClasses, DenseDataModule):
     """Images with a class for each pixel.
 
-    Batches are ``{"image": float32 (N, 3, H, W), "mask": int64 (N, H, W), "size": int64 (N, 2), "index": int64
-    (N,)}``. In training H and W are ``image_size``. In evaluation they are those of the largest image of the batch,
-    rounded up to multiples of 32: images are padded on the right and at the bottom with the mean colour (0 after
-    normalisation), masks with ``ignore_index``; ``size`` is height and width without that. After ``setup``,
+    Batches are ``{"image": float32 (N, 3, H, W), "mask": int64 (N, H', W'), "size": int64 (N, 2), "stored_size": int64
+    (N, 2), "index": int64 (N,)}``. In training both sizes are ``image_size``. In evaluation H and W are those of the
+    largest image of the batch as it is fed, H' and W' those of the largest as it is stored, rounded up to multiples of
+    32: images are padded on the right and at the bottom with the mean colour (0 after normalisation), masks with
+    ``ignore_index``; ``size`` and ``stored_size`` are height and width without that. After ``setup``,
     ``class_names`` and ``num_classes`` are known. The names come from ``id2label.json`` in a local folder (the
     classes as trained on, after ``reduce_zero_label``), else from a column that lists the classes in each image,
     else they are numbers.
@@ -89,8 +92,8 @@ class SegmentationDataModule(NumberedClasses, DenseDataModule):
         reduce_zero_label: Take the stored 0 for "no class" and the stored 1 for class 0, as in ADE20K.
         ignore_index: Number of the pixels without a class, in the data set and in batches.
         image_size: Size of the crops to train on, in pixels: one number, or height and width.
-        eval_size: In evaluation the shorter side of image and mask is resized to this; by default they keep the
-            size they are stored in.
+        eval_size: In evaluation the shorter side of the image as it is fed; by default the size it is stored in. Scores
+            and predictions are at the stored size in both cases.
         augmentation: What training does to the images.
         **kwargs: Arguments of ``DenseDataModule``.
 

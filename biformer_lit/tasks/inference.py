@@ -1,7 +1,7 @@
 """From images to logits in evaluation: whole or by windows, at one or several scales, flipped or not."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -13,6 +13,8 @@ from biformer_lit.heads.layers import resize
 
 Network: TypeAlias = Callable[[Tensor], Tensor]
 """Images (N, C, H, W) to logits (N, classes, H, W)."""
+
+_AT_ONCE = 2**26  # logits
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,37 @@ class Inference:
         """First pixels of the windows along a side of this many pixels."""
         last = max(length - self.window, 0)
         return [*range(0, last, self.stride), last]
+
+
+def resized_rows(logits: Tensor, size: tuple[int, int]) -> Iterator[tuple[slice, Tensor]]:
+    """Logits of an image resized to another size, a few rows at a time where they would take much memory.
+
+    Args:
+        logits: Logits (classes, rows, columns).
+        size: The wanted rows and columns.
+
+    Yields:
+        Which rows, and their logits (classes, these rows, columns).
+    """
+    height, width = size
+    if len(logits) * height * width <= _AT_ONCE:
+        yield slice(0, height), logits if logits.shape[1:] == size else resize(logits[None], size)[0]
+        return
+    step = max(1, _AT_ONCE // (len(logits) * width))
+    scale = logits.shape[1] / height
+    for start in range(0, height, step):
+        rows = torch.arange(start, min(start + step, height), device=logits.device)
+        source = ((rows + 0.5) * scale - 0.5).clamp_min(0)  # as torch.nn.functional.interpolate
+        above = source.long().clamp_max(logits.shape[1] - 1)
+        below = (above + 1).clamp_max(logits.shape[1] - 1)
+        share = (source - above)[:, None].to(logits.dtype)
+        part = logits[:, above] * (1 - share) + logits[:, below] * share
+        yield slice(start, start + len(rows)), resize(part[None], (len(rows), width))[0]
+
+
+def label_map(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """The most probable class of each pixel of an image of ``size``, int64; see :func:`resized_rows`."""
+    return torch.cat([part.argmax(0) for _, part in resized_rows(logits, size)])
 
 
 def logits_by_size(inference: Inference, net: Network, images: Tensor, sizes: Tensor) -> list[Tensor]:

@@ -47,10 +47,15 @@ def pixel_loss(logits: Tensor, target: Tensor, ignore_index: int, weights: Tenso
         ignore_index: Value of the pixels that do not count.
         weights: Weight of each class (C,), or None.
     """
-    total = torch.nn.functional.cross_entropy(logits, target, weights, ignore_index=ignore_index, reduction="sum")
+    total = summed_loss(logits, target, ignore_index, weights)
     valid = target != ignore_index
     if weights is None:
         amount = valid.sum().to(total.dtype)
     else:
         amount = (weights[target.where(valid, torch.zeros_like(target))] * valid).sum()
     return total / amount.where(amount > 0, torch.ones_like(amount))
+
+
+def summed_loss(logits: Tensor, target: Tensor, ignore_index: int, weights: Tensor | None = None) -> Tensor:
+    """Cross-entropy, summed over the pixels that hold a class; the arguments are those of :func:`pixel_loss`."""
+    return torch.nn.functional.cross_entropy(logits, target, weights, ignore_index=ignore_index, reduction="sum")

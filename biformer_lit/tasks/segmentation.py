@@ -14,16 +14,18 @@ from biformer_lit.heads.layers import HeadNorm
 from biformer_lit.plugins import is_synchronised
 from biformer_lit.tasks.base import Compilation, as_group, identifiers
 from biformer_lit.tasks.dense import DenseTask
-from biformer_lit.tasks.inference import Inference, logits_by_size
+from biformer_lit.tasks.inference import Inference, label_map, logits_by_size, resized_rows
 from biformer_lit.tasks.optim import Optimization
-from biformer_lit.tasks.scores import pixel_loss, segmentation_scores
+from biformer_lit.tasks.scores import pixel_loss, segmentation_scores, summed_loss
 
 
 class SegmentationTask(DenseTask):
     """Give each pixel a class.
 
-    Batches are ``{"image": (N, C, H, W), "mask": (N, H, W), "size": (N, 2), "index": (N,)}``; ``size`` is each
-    image's rows and columns, what lies beyond is padding. Pixels of the value ``ignore_index``, which the data module
+    Batches are ``{"image": (N, C, H, W), "mask": (N, H', W'), "size": (N, 2), "stored_size": (N, 2), "index": (N,)}``;
+    ``size`` is each image's rows and columns as it is fed, ``stored_size`` those of its mask (``size`` where it is
+    missing), what lies beyond is padding. Predictions are scored at the stored size.
+    Pixels of the value ``ignore_index``, which the data module
     tells (255 if it does not), count nowhere.
 
     Logs ``train/loss`` (with UPerNet also ``train/auxiliary_loss``, which is in it), and after an epoch ``val/loss``,
@@ -165,12 +167,13 @@ class SegmentationTask(DenseTask):
         return loss
 
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Any]:
-        """What identifies the images, and for each its classes (rows, columns), int64, without padding."""
+        """What identifies the images, and for each image its classes at the stored size (rows, columns), int64."""
         found = logits_by_size(self.inference, self.net, batch["image"], batch["size"])
-        return {**identifiers(batch), "labels": [logits.argmax(0) for logits in found]}
+        labels = [label_map(logits, size) for logits, size in zip(found, _stored_sizes(batch), strict=True)]
+        return {**identifiers(batch), "labels": labels}
 
     def evaluate(self, batch: dict[str, Tensor], name: str) -> dict[str, Tensor]:
-        """Count a batch.
+        """Count a batch, at the size that its images are stored in.
 
         Returns:
             ``prediction`` (N, H, W), 0 in the padding, and ``label`` (N, H, W), ``ignore_index`` there.
@@ -178,10 +181,15 @@ class SegmentationTask(DenseTask):
         label = batch["mask"]
         prediction = torch.zeros_like(label)
         losses = []
-        for i, logits in enumerate(logits_by_size(self.inference, self.net, batch["image"], batch["size"])):
-            rows, columns = logits.shape[-2:]
-            prediction[i, :rows, :columns] = logits.argmax(0)
-            losses.append(pixel_loss(logits[None], label[i : i + 1, :rows, :columns], self.ignore_index))
+        found = logits_by_size(self.inference, self.net, batch["image"], batch["size"])
+        for i, size in enumerate(_stored_sizes(batch)):
+            total, pixels = found[i].new_zeros(()), label.new_zeros(())
+            for rows, part in resized_rows(found[i], size):
+                truth = label[i, rows, : size[1]]
+                prediction[i, rows, : size[1]] = part.argmax(0)
+                total = total + summed_loss(part[None], truth[None], self.ignore_index)
+                pixels = pixels + (truth != self.ignore_index).sum()
+            losses.append(total / pixels.clamp_min(1).to(total.dtype))
         mean_loss: Any = self.losses[name]
         mean_loss.update(torch.stack(losses))
         self.log(f"{name}/loss", mean_loss, batch_size=len(label))
@@ -210,3 +218,8 @@ class SegmentationTask(DenseTask):
         super().on_load_checkpoint(checkpoint)
         if getattr(self._trainer, "datamodule", None) is None:
             self.ignore_index = int(checkpoint.get("ignore_index", self.ignore_index))
+
+
+def _stored_sizes(batch: dict[str, Tensor]) -> list[tuple[int, int]]:
+    """Rows and columns of each image as it is stored."""
+    return [(rows, columns) for rows, columns in batch.get("stored_size", batch["size"]).tolist()]
