@@ -46,8 +46,10 @@ def commands(root):
 def place(root, tmp_path_factory):
     """A folder with what the README takes for granted: the checkout's files, images, a released checkpoint."""
     folder = tmp_path_factory.mktemp("readme")
-    for name in ("scripts", "biformer_lit", "sweeps", "lightning_cli.yaml", "pyproject.toml", "README.md", "LICENSE"):
+    for name in ("scripts", "biformer_lit", "lightning_cli.yaml", "pyproject.toml", "README.md", "LICENSE"):
         (folder / name).symlink_to(root / name)
+    study = shutil.copytree(root / "sweeps", folder / "sweeps") / "digits" / "topk.yaml"
+    study.write_text(study.read_text().replace("seeds: [0, 1]", "seeds: [0]"))  # half of its trials
     noise = np.random.default_rng(0)
     images = folder / "path/to/folder"
     images.mkdir(parents=True)
@@ -106,7 +108,7 @@ def test_the_training_commands_in_order(root, place, monkeypatch, capsys):
     assert (place / "runs/sweeps/topk_digits/report/report.html").is_file()
     said = capsys.readouterr().out
     assert "13,142,760" in said
-    assert "8 of 8 complete" in said
+    assert "4 of 4 complete" in said
 
 
 def test_tensorboard_reads_the_runs(place):
