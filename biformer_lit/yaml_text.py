@@ -29,7 +29,19 @@ def load_yaml(path: Path) -> Any:
         content = file.read(_MOST_BYTES + 1)
     if len(content) > _MOST_BYTES:
         raise ConfigError(f"holds more than {_MOST_BYTES:,} bytes, too many for settings; write a shorter file")
-    text = content.decode("utf-8")
+    return parse_yaml(content.decode("utf-8"))
+
+
+def parse_yaml(text: str) -> Any:
+    """The plain values in YAML; as ``load_yaml``.
+
+    Raises:
+        ConfigError: As ``load_yaml``, and if the text is too long.
+        yaml.YAMLError: If it is not YAML.
+        ValueError: If it holds a date or a number that cannot be.
+    """
+    if len(text) > _MOST_BYTES:
+        raise ConfigError(f"holds more than {_MOST_BYTES:,} characters, too many for settings; write a shorter text")
     _measure(text)
     return yaml.load(text, Loader=_KeysOnce)  # noqa: S506 (a SafeLoader)
 

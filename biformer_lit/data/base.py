@@ -12,6 +12,7 @@ from sklearn.model_selection import train_test_split
 
 from biformer_lit.data.checks import require
 from biformer_lit.data.columns import columns_of, find_image_column, keep_columns
+from biformer_lit.data.folder import ClassFolder, Files, FolderReport
 from biformer_lit.data.identity import Identity, find_identity
 from biformer_lit.data.labels import Integers
 from biformer_lit.data.loaders import (
@@ -54,8 +55,9 @@ class HFDataModule(PreparedImages, LightningDataModule):
         train_split: Name of the split to train on.
         val_split: Name of the split to validate on. By default the one with a usual name (validation, val,
             valid, dev, eval), and if there is none a part of the training split.
-        test_split: Name of the split to test on, by default ``test``. ``predict`` uses it too, or the
-            validation split if there is none.
+        test_split: Name of the split to test on, by default ``test``.
+        predict_split: Name of the split to predict. By default the only split there is, all of it; else the split to
+            test on, else the one to validate on. It is never the part that is cut from the training split.
         val_fraction: Share of the training split that becomes the validation split if there is none.
         split_seed: Seed of that division; it is independent of ``seed_everything``.
         streaming: Read the rows as a stream, for sets that do not fit on the disk. The validation split
@@ -76,12 +78,15 @@ class HFDataModule(PreparedImages, LightningDataModule):
         on_bad_image: Whether an image that cannot be read ends the run or is skipped. In training the next
             row stands in for it, so that batches keep their size; in evaluation the batch is smaller.
             Skipped rows are logged and listed in ``skipped``.
+        files_root: A folder whose files may be read besides those inside a local ``dataset``, if its links or rows name
+            them.
 
     Raises:
         ConfigError: If an argument is out of its range.
     """
 
     targets: ClassVar[Literal["classes", "maps", "objects"] | None] = None  # for tasks that predict these; None for any
+    class_folder: ClassFolder | None = None
 
     def __init__(
         self,
@@ -102,6 +107,8 @@ class HFDataModule(PreparedImages, LightningDataModule):
         value_range: tuple[float, float] | None = None,
         bands: tuple[int, ...] | None = None,
         on_bad_image: Literal["error", "skip"] = "error",
+        predict_split: str | None = None,
+        files_root: str | None = None,
     ) -> None:
         super().__init__()
         self.dataset, self.config_name, self.revision = dataset, config_name, revision
@@ -113,9 +120,12 @@ class HFDataModule(PreparedImages, LightningDataModule):
         self.image_column, self.on_bad_image = image_column, on_bad_image
         self.value_range, self.bands = value_range, bands
         self.rendering = Rendering(value_range, bands)
+        self.predict_split, self.files_root = predict_split, files_root
         self._check_arguments()
         self.repeats = 1
         self.skipped: dict[str, Skipped] = {}
+        self.folder: FolderReport | None = None
+        self._files: Files | None = None
         self._tables: dict[str, Any] = {}
         self._shards: dict[str, Shards] = {}
         self.identity: Identity | None = None
@@ -179,7 +189,8 @@ class HFDataModule(PreparedImages, LightningDataModule):
 
     def load(self) -> dict[str, Any]:
         """All splits of the data set by name, ``datasets.Dataset`` or ``datasets.IterableDataset``."""
-        return load_splits(self.dataset, self.config_name, self.revision, self.streaming)
+        inside = {"files_root": self.files_root, "class_folder": self.class_folder}
+        return load_splits(self.dataset, self.config_name, self.revision, self.streaming, **inside)
 
     def prepare_data(self) -> None:
         """Download the data set and prepare it on the disk; Lightning calls this once per node."""
@@ -207,6 +218,12 @@ class HFDataModule(PreparedImages, LightningDataModule):
         splits = self.load()
         if not splits:  # dataset_dict.json may list none
             raise DataError(f"data.init_args.dataset: {self.dataset!r} has no split at all; write it anew")
+        self._files, self.folder = getattr(splits, "files", None), getattr(splits, "report", None)
+        warning = self.folder.warning() if self.folder is not None else None
+        if warning and self._process()[0] == 0:
+            _log.warning("data set %r: %s", self.dataset, warning)
+        # stored rows as they are, however they were to be shown
+        splits = {name: table.with_format(None) for name, table in splits.items()}
         first = self.train_split if self.train_split in splits else next(iter(splits))
         features = columns_of(splits[first], first)
         self._image_column = find_image_column(features, self.image_column)
@@ -220,20 +237,29 @@ class HFDataModule(PreparedImages, LightningDataModule):
 
     def _prepare(self, part: Part) -> None:
         names = list(self._tables)
+        if part == "predict":
+            self._add(part, self._split_to_predict(names), None)
+            return
         validation = find_split("validation", self.val_split, names)
         if part == "train" or (part == "validation" and validation is None):
             find_split("train", self.train_split, names)
             self._prepare_training(self.train_split, validation)
             return
-        test = find_split("test", self.test_split, names)
-        split = {"validation": validation, "test": test, "predict": test or validation}[part]
-        if split is not None:
-            self._add(part, split, None)
-        elif part == "predict":
-            self.setup("validate")
-            self._sources[part] = self._sources["validation"]
-        else:
+        split = validation if part == "validation" else find_split("test", self.test_split, names)
+        if split is None:
             raise DataError(f"data.init_args.test_split: none to test on; there are {', '.join(names)}; name one")
+        self._add(part, split, None)
+
+    def _split_to_predict(self, names: list[str]) -> str:
+        if self.predict_split is not None or len(names) == 1:
+            return find_split("predict", self.predict_split, names) or names[0]
+        test = find_split("test", self.test_split, names)
+        split = test or find_split("validation", self.val_split, names)
+        if split is None:
+            raise DataError(
+                f"data.init_args.predict_split: which split is to be predicted? there are {', '.join(names)}; name one"
+            )
+        return split
 
     def _prepare_training(self, split: str, validation: str | None) -> None:
         if validation is not None:
@@ -259,7 +285,7 @@ class HFDataModule(PreparedImages, LightningDataModule):
             self.check(table, split, part)
             rows = np.arange(0 if self.streaming else len(table))
         self.skipped.setdefault(split, Skipped(split))
-        self._sources[part] = Source(table, split, rows, self.identity)
+        self._sources[part] = Source(table, split, rows, self.identity, self._files)
         if self.streaming and not self._shards[split].counted:
             _log.info(
                 "split %r: nobody knows how many rows each of its %d files has, so that index counts the rows of each "

@@ -78,6 +78,8 @@ class ClassificationDataModule(NumberedClasses, HFDataModule):
         num_classes: Number of classes. Checked against the data. Integer labels without names are taken as
             0..num_classes-1 if it is given, and as their sorted different values otherwise; a stream needs
             it then.
+        class_folder: Which folder names the class where the images of a local folder lie in folders within folders:
+            the ``first`` below the split's folder, or the ``last``, that of the image.
         image_size: Height and width of the images in pixels.
         crop_pct: In evaluation the shorter side is resized to image_size / crop_pct before the centre is
             cut out.
@@ -96,6 +98,7 @@ class ClassificationDataModule(NumberedClasses, HFDataModule):
         self,
         label_column: str | None = None,
         num_classes: int | None = None,
+        class_folder: Literal["first", "last"] | None = None,
         image_size: int = 224,
         crop_pct: float = 0.875,
         mean: Triple = IMAGENET_MEAN,
@@ -108,6 +111,7 @@ class ClassificationDataModule(NumberedClasses, HFDataModule):
         require(image_size >= 1, "image_size", image_size, "must be 1 or more")
         require(0 < crop_pct <= 1, "crop_pct", crop_pct, "must be more than 0 and at most 1")
         require_normalisation(mean, std)
+        require(class_folder in {None, "first", "last"}, "class_folder", class_folder, "must be first or last")
         repeats = augmentation.repeats
         require(
             not self.streaming or repeats == 1,
@@ -115,6 +119,7 @@ class ClassificationDataModule(NumberedClasses, HFDataModule):
             repeats,
             "needs random access; set it to 1 or streaming to false",
         )
+        self.class_folder = class_folder
         self.label_column, self.image_size, self.crop_pct = label_column, image_size, crop_pct
         self.mean, self.std, self.augmentation = mean, std, augmentation
         self.repeats = repeats
@@ -127,15 +132,16 @@ class ClassificationDataModule(NumberedClasses, HFDataModule):
         """Find the label column and the classes; see ``HFDataModule``."""
         try:
             column = find_label_column(features, self.label_column)
+            feature = features[column]
+            if self.streaming:
+                self._classes = streamed_classes(feature, self._num_classes)
+            else:
+                labels = [] if isinstance(feature, datasets.ClassLabel) else stored_labels(table, column, split)
+                self._classes = find_classes(feature, labels, self._num_classes)
         except DataError as error:
-            self._no_classes = str(error)  # fatal for all but prediction, see check
+            told = self.folder.unlabelled if self.folder is not None else None
+            self._no_classes = told or str(error)  # fatal for all but prediction, see check
             return []
-        feature = features[column]
-        if self.streaming:
-            self._classes = streamed_classes(feature, self._num_classes)
-        else:
-            labels = [] if isinstance(feature, datasets.ClassLabel) else stored_labels(table, column, split)
-            self._classes = find_classes(feature, labels, self._num_classes)
         self._label_column, self._own_names = column, self._classes.names
         return [column]
 

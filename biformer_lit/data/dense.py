@@ -41,4 +41,4 @@ class DenseDataModule(HFDataModule):
 
     def load(self) -> dict[str, Any]:
         """All splits of the data set by name; see ``HFDataModule``."""
-        return load_splits(self.dataset, self.config_name, self.revision, self.streaming, self.scenes)
+        return load_splits(self.dataset, self.config_name, self.revision, self.streaming, self.scenes, self.files_root)

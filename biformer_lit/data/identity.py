@@ -2,13 +2,13 @@
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import datasets
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from biformer_lit.data.loading import local_path
 from biformer_lit.escaping import visible
 
 FILE = "file"
@@ -76,6 +76,8 @@ class Identity:
 
 def path_inside(path: str, root: str | None) -> str:
     """A stored path as one within its data set: without the folder, the archive, or the address it lies at."""
+    if root and path.startswith(f"{root}/"):  # whatever characters are in it
+        return path[len(root) + 1 :]
     inner = _CACHED.sub("", _SCHEME.sub("", path.split("::", maxsplit=1)[0]).replace("\\", "/"))
     return inner[len(root) + 1 :] if root and inner.startswith(f"{root}/") else inner
 
@@ -101,7 +103,7 @@ def find_identity(
     ]
     file_column = next((name for name in _FILE_COLUMNS if name in scalars), None)
     id_column = next((name for name in _ID_COLUMNS if name in scalars), None)
-    folder = Path(dataset).expanduser()
+    folder = local_path(dataset)
     root = folder.resolve().as_posix() if folder.is_dir() else None
     has_files = file_column is not None or _has_paths(features[image_column], table, image_column)
     return Identity(image_column, file_column, id_column, has_files, root)

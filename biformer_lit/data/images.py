@@ -1,14 +1,13 @@
 """From whatever a data set stores for an image to an upright 8-bit RGB picture."""
 
-import errno
 import functools
 import os
+import stat
 import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -209,7 +208,7 @@ def stored_content(value: Any) -> Any:
         return value
     if isinstance(value, dict):
         content, path = value.get("bytes"), value.get("path")
-        value = _read(Path(path)) if content is None and path is not None else content
+        value = read_file(path) if content is None and path is not None else content
     if value is None:
         raise ValueError("no image is stored")
     if not isinstance(value, bytes | bytearray | memoryview):
@@ -280,20 +279,33 @@ def _both_bytes(content: bytes, raw: str) -> NDArray[Any]:
     return values
 
 
-def _read(path: Path) -> bytes:
-    """A file's contents; a row may name a device, which never ends, or a pipe, which never begins."""
-    if not path.exists():
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
-    if not path.is_file():
-        raise ValueError(f"{str(path)!r} is not a file")
-    if path.stat().st_size > _MOST_BYTES:
-        raise ValueError(f"{str(path)!r} has more than {_MOST_BYTES:,} bytes")
-    return path.read_bytes()
+def read_file(path: str | os.PathLike[str], most: int = _MOST_BYTES) -> bytes:
+    """Contents of a regular file of at most ``most`` bytes.
+
+    Devices and pipes never end or never begin. What the kernel shows as files claims to be empty, and reading it may
+    wait for something to happen.
+
+    Raises:
+        ValueError: If it is no regular file, is empty or longer.
+        OSError: If it cannot be read.
+    """
+    name = repr(os.fspath(path))
+    # without waiting for the other end of a pipe
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError(f"{name} is not a file")
+        if status.st_size == 0:
+            raise ValueError(f"{name} is empty: zero bytes")
+        if status.st_size > most:
+            raise ValueError(f"{name} has more than {most:,} bytes")
+        return file.read(status.st_size)
 
 
 @functools.cache
 def known_formats() -> tuple[str, ...]:
-    """Those that the installed Pillow has."""
+    """Those of ``FORMATS`` that the installed Pillow has."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 

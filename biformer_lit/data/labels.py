@@ -206,12 +206,13 @@ def streamed_classes(feature: Any, num_classes: int | None, argument: str = "lab
         The named classes of a ``ClassLabel``, or 0..``num_classes``-1 for integers.
 
     Raises:
-        ConfigError: If the classes cannot be known, or ``num_classes`` is not the number of them.
+        DataError: If the classes cannot be known.
+        ConfigError: If ``num_classes`` is not the number of them.
     """
     if isinstance(feature, datasets.ClassLabel):
         return find_classes(feature, [], num_classes, argument)
     if num_classes is None or "int" not in str(getattr(feature, "dtype", "")):
-        raise ConfigError(
+        raise DataError(
             "data.init_args.num_classes: with streaming, labels must be a ClassLabel column, or integers "
             "with num_classes given; set it, or data.init_args.streaming: false"
         )

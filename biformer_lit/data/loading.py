@@ -1,15 +1,19 @@
 """Find and open a data set, and recognise its splits."""
 
+import os
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import datasets
 import pyarrow as pa
 
 from biformer_lit.data.digits import load_digits_dataset
+from biformer_lit.data.folder import ClassFolder, Files, Splits, open_folder
+from biformer_lit.data.folder.opening import stream
+from biformer_lit.data.folder.splits import usual_split
 from biformer_lit.data.scenes import SCENES, Scenes, load_scenes
-from biformer_lit.errors import ConfigError, DataError
+from biformer_lit.errors import BiFormerLitError, ConfigError, DataError
 
 DIGITS = "digits"
 EMBEDDED = (DIGITS, SCENES)
@@ -42,11 +46,14 @@ def load_splits(
     revision: str | None = None,
     streaming: bool = False,
     scenes: Scenes = _DEFAULT_SCENES,
-) -> dict[str, Any]:
+    files_root: str | None = None,
+    class_folder: ClassFolder | None = None,
+) -> Splits:
     """Open all splits of a data set.
 
-    What exists on disk is local and never causes a look-up on the Hugging Face hub. A name that starts like
-    a path (``/``, ``./``, ``../``, ``~``) is a path even if nothing is there.
+    What exists on disk is local: only files inside it are read, and nothing is looked up or fetched, whatever the files
+    say. A name that starts like a path (``/``, ``./``, ``../``, ``~``) is a path even if nothing is there, and no
+    character in it means anything else.
 
     Args:
         dataset: ``digits`` or ``digit_scenes`` (embedded), a local folder (Parquet files, images in class
@@ -55,19 +62,22 @@ def load_splits(
         revision: Branch, tag or commit of a data set on the hub.
         streaming: Open as ``datasets.IterableDataset``, without preparing a copy on disk.
         scenes: What the scenes of ``digit_scenes`` look like.
+        files_root: A folder whose files may be read besides those in a local folder, if links or rows name them.
+        class_folder: Which folder names the class where the images of a local folder lie in folders within folders.
 
     Returns:
-        ``datasets.Dataset`` (or ``datasets.IterableDataset``) by split name.
+        ``datasets.Dataset`` (or ``datasets.IterableDataset``) by split name, which files their rows may name, and
+        what was found in a folder.
 
     Raises:
         DataError: If there is no such data set, or it cannot be opened; the message says what to do.
     """
     if dataset in EMBEDDED:
-        splits: dict[str, Any] = dict(load_digits_dataset() if dataset == DIGITS else load_scenes(scenes))
-        return {name: _stream(table) for name, table in splits.items()} if streaming else splits
-    path = Path(dataset).expanduser()
+        splits = load_digits_dataset() if dataset == DIGITS else load_scenes(scenes)
+        return Splits({name: stream(table) if streaming else table for name, table in splits.items()})
+    path = local_path(dataset)
     if path.exists():
-        return _load_local(path, config_name, streaming)
+        return _load_local(path, config_name, streaming, files_root, class_folder)
     if re.match(r"[/\\~.]|[A-Za-z]:[/\\]", dataset) or not _HUB_ID.fullmatch(dataset):
         raise DataError(
             f"data.init_args.dataset: the folder {str(path)!r} does not exist (seen from "
@@ -77,38 +87,39 @@ def load_splits(
     return _load_hub(dataset, config_name, revision, streaming)
 
 
-def _stream(table: datasets.Dataset) -> datasets.IterableDataset:
-    # as many shards as allow most numbers of processes and workers to share the work evenly
-    return table.to_iterable_dataset(num_shards=max(1, min(48, len(table))))
+def local_path(dataset: str) -> Path:
+    """The path that a data set's name means; ``~`` is the home folder unless something of that name is here."""
+    return Path(dataset) if os.path.lexists(dataset) else Path(os.path.expanduser(dataset))  # noqa: PTH111 (never raises)
 
 
-def _load_local(path: Path, config_name: str | None, streaming: bool) -> dict[str, Any]:
+def _load_local(
+    path: Path, config_name: str | None, streaming: bool, files_root: str | None, class_folder: ClassFolder | None
+) -> Splits:
     if not path.is_dir():
         raise DataError(f"data.init_args.dataset: {str(path)!r} is a file; give the folder that holds it")
     try:
-        if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
-            loaded = datasets.load_from_disk(str(path))
-            if isinstance(loaded, datasets.Dataset):
-                loaded = {str(loaded.split or "train"): loaded}
-            return {name: _stream(table) for name, table in loaded.items()} if streaming else dict(loaded)
-        return dict(datasets.load_dataset(str(path.resolve()), name=config_name, streaming=streaming))
+        return open_folder(path, config_name, streaming, files_root, class_folder)
+    except BiFormerLitError:
+        raise
     except LOADING_ERRORS as error:
         raise DataError(
             f"data.init_args.dataset: the folder {str(path)!r} cannot be opened as a data set "
-            f"({reason(error)}); it must hold Parquet files, none without rows, images in one folder per "
-            "class, or the output of save_to_disk"
+            f"({reason(error)}); it must hold Parquet files, images in one folder per class, images with "
+            "metadata.jsonl, or the output of save_to_disk"
         ) from error
 
 
-def _load_hub(name: str, config_name: str | None, revision: str | None, streaming: bool) -> dict[str, Any]:
+def _load_hub(name: str, config_name: str | None, revision: str | None, streaming: bool) -> Splits:
     try:
-        return dict(datasets.load_dataset(name, name=config_name, revision=revision, streaming=streaming))
+        splits = Splits(datasets.load_dataset(name, name=config_name, revision=revision, streaming=streaming))
     except LOADING_ERRORS as error:
         raise DataError(
             f"data.init_args.dataset: there is no folder {name!r} here, and the data set of that name "
             f"cannot be loaded from the Hugging Face hub ({reason(error)}); check the name, config_name, "
             "revision, the network and HF_HUB_OFFLINE, or download it elsewhere and give the folder"
         ) from error
+    splits.files = Files.of_hub()
+    return splits
 
 
 def unreadable(where: str, error: BaseException) -> str:
@@ -125,7 +136,9 @@ def reason(error: BaseException) -> str:
     return text if len(text) <= 300 else f"{text[:297]}..."
 
 
-def find_split(kind: Literal["train", "validation", "test"], given: str | None, names: list[str]) -> str | None:
+def find_split(
+    kind: Literal["train", "validation", "test", "predict"], given: str | None, names: list[str]
+) -> str | None:
     """Name of the split to use as ``kind``.
 
     Args:
@@ -141,8 +154,10 @@ def find_split(kind: Literal["train", "validation", "test"], given: str | None, 
         ConfigError: If ``given`` is not among ``names``.
     """
     if given is not None:
+        if given not in names and usual_split(given) in names:  # a folder "val" is the split validation
+            return usual_split(given)
         if given not in names:
-            argument = {"train": "train_split", "validation": "val_split", "test": "test_split"}[kind]
+            argument = "val_split" if kind == "validation" else f"{kind}_split"
             raise ConfigError(f"data.init_args.{argument}: no split {given!r}; the data set has {', '.join(names)}")
         return given
     return next((name for name in _SPLIT_NAMES.get(kind, ()) if name in names), None)

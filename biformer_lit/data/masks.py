@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import datasets
@@ -12,13 +11,16 @@ import numpy as np
 from biformer_lit.data.checks import require
 from biformer_lit.data.class_numbers import numbers_in_split
 from biformer_lit.data.columns import listed
+from biformer_lit.data.folder.files import Files, read_text
 from biformer_lit.data.images import open_image, read_tiff, reading, stored_content, upright
 from biformer_lit.data.labels import Integers
+from biformer_lit.data.loading import local_path
 from biformer_lit.data.tiff import INTEGERS, is_tiff, tiff_layout
 from biformer_lit.errors import DataError
 
 ID2LABEL = "id2label.json"
 
+_MOST_BYTES = 2**24  # of the names of classes
 _MODES = {"L", "P", "1", "I"}
 
 
@@ -140,11 +142,12 @@ def read_id2label(dataset: str, ignore_index: int) -> list[str] | None:
     Raises:
         DataError: If the file does not number the classes 0, 1, 2, ... and name each.
     """
-    path = Path(dataset).expanduser() / ID2LABEL
+    path = local_path(dataset) / ID2LABEL
     if not path.is_file():
         return None
+    Files.of_folder(path.parent).locate(ID2LABEL, str(path.parent))
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text(path, _MOST_BYTES))
         names = {int(number): str(name) for number, name in content.items() if int(number) != ignore_index}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise DataError(f'{path}: does not name the classes; write {{"0": "first name", "1": ...}}') from error

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from biformer_lit.data.boxes import Repairs
+from biformer_lit.data.folder import Files
 from biformer_lit.data.identity import Identity
 from biformer_lit.data.images import BadImageError
 from biformer_lit.data.labels import Integers
@@ -55,12 +56,14 @@ class Source(NamedTuple):
         split: Name of the split as stored.
         rows: Rows of the split to use; empty for a stream.
         identity: How the rows tell which image they hold; None if only by their number.
+        files: Which files the rows may name; None for any.
     """
 
     table: Any
     split: str
     rows: Integers
     identity: Identity | None = None
+    files: Files | None = None
 
     def called(self, index: int, stored: dict[str, Any]) -> str:
         """A row and its file or key, as they stand in messages."""
@@ -69,6 +72,16 @@ class Source(NamedTuple):
     def named(self, sample: dict[str, Any], stored: dict[str, Any]) -> dict[str, Any]:
         """The sample with what identifies its image besides the row."""
         return sample if self.identity is None else {**sample, **self.identity.of(stored)}
+
+    def locate(self, row: dict[str, Any], where: str) -> dict[str, Any]:
+        """A stored row whose images have paths that may be read.
+
+        Raises:
+            DataError: If one lies where no file of the data set may lie.
+        """
+        if self.files is None:
+            return row
+        return {column: self.files.locate_images(value, where) for column, value in row.items()}
 
 
 class RowDataset(Dataset[dict[str, Any]]):
@@ -127,10 +140,11 @@ class RowDataset(Dataset[dict[str, Any]]):
         return {"skipped": bad}
 
     def _sample(self, stored: dict[str, Any], where: str, key: SampleKey) -> dict[str, Any]:
+        row = self._source.locate(stored, where)
         if self._seed is None:
-            return self._source.named(self._read(stored, where), stored)
+            return self._source.named(self._read(row, where), stored)
         with sample_seed(self._seed, "augment", *key):
-            return self._read(stored, where)
+            return self._read(row, where)
 
     def _stored(self, row: int) -> dict[str, Any]:
         try:
@@ -227,11 +241,12 @@ class RowStream(IterableDataset[dict[str, Any]]):
         called = self._source.called(index, example)
         where = f"split {self.skipped.split!r}, {called}"
         try:
+            row = self._source.locate(example, where)
             if self._seed is None:
-                sample = self._source.named(self._read(example, where), example)
+                sample = self._source.named(self._read(row, where), example)
             else:
                 with sample_seed(self._seed, "augment", number, epoch):
-                    sample = self._read(example, where)
+                    sample = self._read(row, where)
         except DataError as error:
             bad = self._skip_bad and isinstance(error, BadImageError)
             return {"skipped": {index: called}} if bad else {"error": str(error)}

@@ -270,7 +270,7 @@ def test_categories_that_training_does_not_know(write):
     ):
         list(data.val_dataloader())
     assert data.class_names == ["cat"]
-    with pytest.raises(ConfigError, match=r"num_classes: with streaming, labels must be a ClassLabel column, or integ"):
+    with pytest.raises(DataError, match=r"num_classes: with streaming, labels must be a ClassLabel column, or integ"):
         module(data.dataset, category_field="label", streaming=True)
 
 

@@ -67,7 +67,7 @@ def test_evaluation_is_complete_and_in_order(make_table, write):
 
 def test_setup_is_idempotent_and_checks_what_the_stage_needs(make_table, monkeypatch):
     splits = {"train": make_table(9), "validation": make_table(3), "test": make_table(3).select([])}
-    monkeypatch.setattr("biformer_lit.data.base.load_splits", lambda *_: splits)
+    monkeypatch.setattr("biformer_lit.data.base.load_splits", lambda *_, **__: splits)
     data = module()  # the empty test split does not disturb training
     loaded = data._tables
     data.setup("fit")
@@ -79,11 +79,10 @@ def test_setup_is_idempotent_and_checks_what_the_stage_needs(make_table, monkeyp
         data.test_dataloader()
 
 
-def test_predict_falls_back_to_validation(make_table, write):
+def test_predict_means_every_image_of_a_single_split(make_table, write):
     data = ClassificationDataModule(dataset=write(train=make_table(60)), num_workers=0, image_size=8)
     data.setup("predict")
-    data.setup("validate")
-    assert indices(data.predict_dataloader()) == indices(data.val_dataloader())
+    assert indices(data.predict_dataloader()) == list(range(60))
     with pytest.raises(DataError, match=r"data\.init_args\.test_split: none to test on; there are train"):
         data.setup("test")
 

@@ -95,8 +95,12 @@ def test_folders_that_are_no_data_set(tmp_path, make_table, write):
     folder = write(train=make_table(3))
     with pytest.raises(DataError, match="is a file; give the folder"):
         load_splits(f"{folder}/train-00000-of-00001.parquet")
-    with pytest.raises(DataError, match=r'"test" corresponds to no data.*none without rows'):
-        load_splits(write(train=make_table(3), test=make_table(0)))
+    data = ClassificationDataModule(
+        dataset=write(train=make_table(30), test=make_table(0)), batch_size=2, num_workers=0
+    )
+    data.setup("fit")
+    with pytest.raises(DataError, match=r"split 'test' of .* is empty"):
+        data.setup("test")
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "train.parquet").write_bytes(b"not parquet")
     with pytest.raises(DataError, match="cannot be opened as a data set") as caught:
