@@ -189,8 +189,14 @@ class HFDataModule(PreparedImages, LightningDataModule):
 
     def load(self) -> dict[str, Any]:
         """All splits of the data set by name, ``datasets.Dataset`` or ``datasets.IterableDataset``."""
-        inside = {"files_root": self.files_root, "class_folder": self.class_folder}
-        return load_splits(self.dataset, self.config_name, self.revision, self.streaming, **inside)
+        return load_splits(
+            self.dataset,
+            self.config_name,
+            self.revision,
+            self.streaming,
+            files_root=self.files_root,
+            class_folder=self.class_folder,
+        )
 
     def prepare_data(self) -> None:
         """Download the data set and prepare it on the disk; Lightning calls this once per node."""

@@ -292,7 +292,7 @@ def read_file(path: str | os.PathLike[str], most: int = _MOST_BYTES) -> bytes:
     name = repr(os.fspath(path))
     # without waiting for the other end of a pipe
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise ValueError(f"{name} is not a file")
@@ -300,7 +300,10 @@ def read_file(path: str | os.PathLike[str], most: int = _MOST_BYTES) -> bytes:
             raise ValueError(f"{name} is empty: zero bytes")
         if status.st_size > most:
             raise ValueError(f"{name} has more than {most:,} bytes")
-        return file.read(status.st_size)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(status.st_size)
+    finally:
+        os.close(descriptor)
 
 
 @functools.cache

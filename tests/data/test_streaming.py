@@ -124,8 +124,8 @@ def test_digits_can_be_streamed_and_trained_on():
 
 def test_settings_a_stream_cannot_have(make_table, tmp_path):
     make_table(12, [0, 1, 2] * 4).to_parquet(tmp_path / "train.parquet")
-    with pytest.raises(ConfigError, match=r"data\.init_args\.num_classes: with streaming"):
-        module(str(tmp_path))
+    with pytest.raises(DataError, match=r"data\.init_args\.num_classes: with streaming"):
+        module(str(tmp_path), val_split="train")
     with pytest.raises(ConfigError, match=r"data\.init_args\.val_split: None does not do for a stream.* train"):
         module(str(tmp_path), num_classes=3)
     with pytest.raises(ConfigError, match=r"data\.init_args\.augmentation\.repeats: 3 needs random access"):
