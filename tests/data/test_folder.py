@@ -275,7 +275,7 @@ def test_metadata_of_each_split(fill, caplog):
     assert data.class_names == ["NA", "cat"]
     assert data.num_rows("test") == 2
     (folder / "test/0.jpg").unlink()
-    with pytest.raises(DataError, match=r"split 'test', row 0: the image cannot be read .*0\.jpg"):
+    with pytest.raises(DataError, match=r"split 'test', row 0 .*: the image cannot be read .*0\.jpg"):
         list(classes(folder, "test").test_dataloader())
     assert "names 1 files that are not there" in caplog.text
 
