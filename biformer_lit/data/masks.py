@@ -179,7 +179,7 @@ def stored_classes(
     Raises:
         DataError: If the split has classes that are none of the data set's.
     """
-    stored = None if (Path(dataset).expanduser() / ID2LABEL).is_file() else listed_classes(features)
+    stored = None if (local_path(dataset) / ID2LABEL).is_file() else listed_classes(features)
     return (
         list(range(len(names))) if stored is None else numbers_in_split(stored[int(reduce_zero_label) :], names, split)
     )
