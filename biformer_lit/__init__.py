@@ -3,13 +3,12 @@
 Importing the package registers the models with timm: ``timm.create_model("biformer_tiny")``.
 """
 
-import sys
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from biformer_lit.errors import BiFormerLitError, CheckpointError, ConfigError, DataError
+from biformer_lit.invocation import is_command_line
 
 if TYPE_CHECKING:
     from biformer_lit.attention import BiLevelRoutingAttention, RoutingRecord, record_routing
@@ -67,7 +66,6 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-# Importing PyTorch takes longer than looking how a study stands, so the command line leaves it to its commands. While
-# ``python -m biformer_lit`` looks for the module to run, sys.argv[0] is "-m".
-if not (sys.argv and (sys.argv[0] == "-m" or Path(sys.argv[0]).stem == "biformer-lit")):
+# Importing PyTorch takes longer than looking how a study stands, so the command line leaves it to its commands.
+if not is_command_line():
     import_module(f"{__name__}.tasks")

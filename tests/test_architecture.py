@@ -14,6 +14,7 @@ LEAVES = {
     "messages",
     "recipes",
     "parent",
+    "invocation",
     "trials",
     "files",
     "dotted",

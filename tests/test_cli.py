@@ -251,19 +251,18 @@ def _python(code, **options):
 
 def test_looking_at_studies_does_not_wait_for_pytorch(tmp_path):
     """Importing it takes longer than all of what ``sweep status`` does."""
-    code = """
-import runpy
-import sys
-sys.argv = ["-m", "sweep", "status", "nothing"]
-try:
-    runpy.run_module("biformer_lit", run_name="__main__", alter_sys=True)
-except SystemExit as end:
-    assert end.code == 2
-heavy = {"torch", "timm", "lightning", "datasets", "pandas", "scipy", "matplotlib"} & set(sys.modules)
-assert not heavy, heavy
-"""
-    done = _python(code, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "biformer_lit", "sweep", "status", "nothing"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 2, done.stderr
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "biformer_lit.sweep.command" in imported
+    heavy = {"torch", "timm", "lightning", "datasets", "pandas", "scipy", "matplotlib"} & imported
+    assert not heavy, heavy
 
 
 @pytest.mark.parametrize("first", ["biformer_lit, timm", "timm, biformer_lit", "biformer_lit.attention, timm"])

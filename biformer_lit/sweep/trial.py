@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from biformer_lit.checkpoints import damage, previous_of
+from biformer_lit.invocation import own_command
 from biformer_lit.parent import VARIABLE
 from biformer_lit.sweep.failure import LOG, Failure, header, why_failed
 from biformer_lit.trials import VARIABLE as TRIAL
@@ -54,7 +54,7 @@ def next_command(folder: Path, config: Path) -> list[str]:
         folder: The trial's.
         config: Its complete config.
     """
-    command = [sys.executable, "-m", "biformer_lit", "fit", "--config", str(config)]
+    command = [*own_command(), "fit", "--config", str(config)]
     last = folder / "checkpoints" / "last.ckpt"
     if not last.exists():
         return command
