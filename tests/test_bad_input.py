@@ -288,11 +288,6 @@ FACTORS = [
         id="stripe-width",
     ),
     pytest.param(
-        "fit $tiny --model.backbone.attention dilated --model.backbone.dilation 5",
-        r"stage 2 of a 16x16 image: dilation=5 is more than a side of its 4x4 map; set it to at most 4",
-        id="dilation",
-    ),
-    pytest.param(
         "fit $tiny --model.backbone.attention dilated --model.backbone.dilation 0",
         r"stage 1: dilation=0 must be at least 1",
         id="no-dilation",
@@ -600,7 +595,11 @@ TOOLS = [
         "profile --size [1,2,3]", r"size=\[1, 2, 3\] must be one or two positive numbers", id="profile-three-sizes"
     ),
     pytest.param("profile --size big", r"size: 'big' .*expected int, a list of", id="profile-size-text"),
-    pytest.param("profile --size 16", r"stage 1 of a 16x16 image: regions=7 .*at most 4", id="profile-image-too-small"),
+    pytest.param(
+        "profile --size 16 --backbone.stem patch",
+        r"stage 4 of a 16x16 image: nothing is left",
+        id="profile-image-too-small",
+    ),
     pytest.param("profile --device cuda", r"device='cuda' is not there; use cpu", id="profile-device"),
     pytest.param("profile --batch_size 0", r"batch_size=0 must be at least 1", id="profile-batch-size"),
     pytest.param("profile --backbone.topk [1,2]", r"topk=\[1, 2\] has 2 values for 4 stages; give", id="profile-topk"),
@@ -632,11 +631,6 @@ COSTS = [
     pytest.param("complexity --num_classes -1", r"num_classes=-1 must be at least 0", id="complexity-classes"),
     pytest.param("complexity --out $files", r"complexity\.csv exists already; remove it or choose", id="out-taken"),
     pytest.param("complexity --out $files/note.txt", r"note\.txt: is not a folder; choose another", id="out-is-a-file"),
-    pytest.param(
-        "profile --backbone.attention dilated --backbone.dilation 9",
-        r"stage 4 of a 224x224 image: dilation=9 is more than .*7x7 map; set it to at most 7",
-        id="profile-dilation",
-    ),
     pytest.param(
         "profile --backbone.attention deformable --backbone.deform_groups 3",
         r"stage 1: 2 heads do not divide into deform_groups=3; choose a divisor",

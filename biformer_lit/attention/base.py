@@ -84,16 +84,14 @@ class Attention(nn.Module, ABC):
     def cost(self, height: int, width: int) -> AttentionCost:
         """What :meth:`attend` costs for one map of this size in tokens."""
 
-    def check_map(self, height: int, width: int) -> None:
-        """Refuse a map that the pattern cannot be laid over.
+    def shortfall(self, height: int, width: int) -> str | None:
+        """What a map of this size is too small for, in words for the user; None if it is large enough.
 
         Args:
             height: Rows of tokens of the map.
             width: Columns of tokens of the map.
-
-        Raises:
-            ConfigError: With the reason and the remedy.
         """
+        return None
 
     def padded_map(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of the map that projections and LCE see: larger where the input itself is padded."""

@@ -37,7 +37,8 @@ class BiLevelRoutingAttention(Attention):
         dim: Channels C.
         heads: Number of heads; divides ``dim``.
         topk: Regions that each region reads, 1 to ``regions ** 2``, or ``all``. On a map that its regions
-            overhang, fewer regions may exist (an 8x8 map cut by 7 has 16); then at most those are read.
+            overhang, fewer regions may exist (an 8x8 map cut by 7 has 16), and on one with fewer tokens than S along
+            a side; then at most those are read.
         regions: S, regions per side, or a pair (rows, columns), or ``auto``: the S that takes the fewest
             multiply-adds on the map at hand, :func:`biformer_lit.ops.optimal_regions`.
         routing: How the regions are chosen. ``topk``: by affinity. Controls without content: ``random``: drawn anew
@@ -61,7 +62,7 @@ class BiLevelRoutingAttention(Attention):
         backend: See :func:`biformer_lit.ops.attend`.
 
     Raises:
-        ConfigError: On a value out of its range; a map smaller than ``regions`` is refused at the forward.
+        ConfigError: On a value out of its range.
     """
 
     def __init__(
@@ -109,11 +110,7 @@ class BiLevelRoutingAttention(Attention):
             self.routing_seed.copy_(seed)
 
     def grid(self, height: int, width: int) -> RegionGrid:
-        """How a map of this size is cut.
-
-        Raises:
-            ConfigError: If the map has fewer rows or columns than regions.
-        """
+        """How a map of this size is cut; a side with fewer tokens than regions has a region for each."""
         if self.regions == "auto":
             regions = optimal_regions(height, width, int(self.topk))
         else:
@@ -126,9 +123,17 @@ class BiLevelRoutingAttention(Attention):
             masked=self.padding == "masked",
         )
 
-    def check_map(self, height: int, width: int) -> None:
-        """See :meth:`Attention.check_map`."""
-        self.grid(height, width)
+    def shortfall(self, height: int, width: int) -> str | None:
+        """See :meth:`Attention.shortfall`."""
+        if self.regions == "auto" or self.padding == "released":
+            return None
+        if height >= self.regions[0] and width >= self.regions[1]:
+            return None
+        grid = self.grid(height, width)
+        return (
+            f"its {height}x{width} map has fewer tokens along a side than regions={self.regions[0]}x{self.regions[1]}; "
+            f"it is cut into {grid.rows}x{grid.columns} regions"
+        )
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attended values (N, H, W, C); see :meth:`Attention.attend`."""
@@ -155,7 +160,6 @@ class BiLevelRoutingAttention(Attention):
         """See :meth:`Attention.padded_map`; ``padding: released`` pads to multiples of the regions."""
         if self.padding != "released" or self.regions == "auto":  # the two do not go together
             return height, width
-        self.grid(height, width)  # refuses a map smaller than the grid, as the other paddings do
         return height + -height % self.regions[0], width + -width % self.regions[1]
 
     def cost(self, height: int, width: int) -> AttentionCost:
@@ -187,7 +191,7 @@ class BiLevelRoutingAttention(Attention):
     def _choose(self, q: Tensor, affinity: Tensor | None, grid: RegionGrid) -> Tensor:
         """Routed regions (N, R, k) or (N, heads, R, k)."""
         topk = self._topk(grid)
-        shape = (len(q),) if self.routing_heads is None else (len(q), self.routing_heads)
+        shape = (q.shape[0],) if self.routing_heads is None else (q.shape[0], self.routing_heads)
         if self.routing == "random":
             return route_randomly(shape, grid, topk, q.device)
         if self.routing == "local":

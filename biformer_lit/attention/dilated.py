@@ -3,8 +3,8 @@
 from torch import Tensor
 
 from biformer_lit.attention.base import Attention, AttentionCost, check_least
-from biformer_lit.errors import ConfigError
 from biformer_lit.ops import RegionGrid, attend_groups, merge, partition
+from biformer_lit.ops.regions import at_most
 
 
 class DilatedAttention(Attention):
@@ -27,18 +27,20 @@ class DilatedAttention(Attention):
         check_least("dilation", dilation)
         self.dilation = dilation
 
-    def check_map(self, height: int, width: int) -> None:
-        """See :meth:`Attention.check_map`."""
-        if self.dilation > min(height, width):
-            raise ConfigError(
-                f"dilation={self.dilation} is more than a side of its {height}x{width} map; set it to at most "
-                f"{min(height, width)} for this stage, or enlarge the input image"
-            )
-
     def grid(self, height: int, width: int) -> RegionGrid:
-        """The cells of ``dilation x dilation`` tokens, one of each grid, of a map of this size."""
-        self.check_map(height, width)
-        return RegionGrid(height, width, self.dilation, self.dilation)
+        """The cells of ``dilation x dilation`` tokens, one of each grid, of a map of this size.
+
+        Along a side that is not longer than the dilation a token sees nothing but its own row or column.
+        """
+        return RegionGrid(height, width, at_most(self.dilation, height), at_most(self.dilation, width))
+
+    def shortfall(self, height: int, width: int) -> str | None:
+        """See :meth:`Attention.shortfall`."""
+        if self.dilation <= min(height, width):
+            return None
+        return (
+            f"dilation={self.dilation} is more than a side of its {height}x{width} map, along which tokens see no other"
+        )
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attended values (N, H, W, C); see :meth:`Attention.attend`."""

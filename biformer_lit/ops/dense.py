@@ -67,5 +67,5 @@ def lay_out(q: Tensor, k: Tensor, v: Tensor, index: Tensor, grid: RegionGrid, he
 
 def put_back(out: Tensor, x: Dense, grid: RegionGrid) -> Tensor:
     """Attended tokens (N, heads, H * W, C / heads) as a map (N, H, W, C), without padding."""
-    out = out.transpose(1, 2).reshape(len(out), x.height, x.width, -1)
+    out = out.transpose(1, 2).reshape(out.shape[0], x.height, x.width, -1)
     return out[:, : grid.height, : grid.width]

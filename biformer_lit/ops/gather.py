@@ -30,7 +30,7 @@ def gather(
     q: Tensor, k: Tensor, v: Tensor, index: Tensor, grid: RegionGrid, heads: int, bias: Tensor | None
 ) -> Gathered:
     """Gather what each region reads; the arguments are those of :func:`biformer_lit.ops.attend`."""
-    n, (regions, topk) = len(q), index.shape[1:]
+    n, (regions, topk) = q.shape[0], index.shape[1:]
     # Regions of all images as rows of one matrix: the backward of index_select adds into a tensor of the
     # keys' own size, whereas that of an expanded gather fills one copy of all keys per query region.
     rows = (index + regions * torch.arange(n, device=index.device)[:, None, None]).flatten()

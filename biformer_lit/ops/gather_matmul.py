@@ -19,4 +19,4 @@ def attend_gather_matmul(
 ) -> Tensor:
     """Arguments and result as in :func:`biformer_lit.ops.attend`."""
     x = gather(q, k, v, index, grid, heads, bias)
-    return put_back(matmul_attention(x.query, x.key, x.value, x.mask, scale), len(q), grid)
+    return put_back(matmul_attention(x.query, x.key, x.value, x.mask, scale), q.shape[0], grid)

@@ -20,4 +20,4 @@ def attend_gather_sdpa(
     """Arguments and result as in :func:`biformer_lit.ops.attend`."""
     x = gather(q, k, v, index, grid, heads, bias)
     out = F.scaled_dot_product_attention(x.query, x.key, x.value, attn_mask=x.mask, scale=scale)
-    return put_back(out, len(q), grid)
+    return put_back(out, q.shape[0], grid)

@@ -8,8 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from biformer_lit.errors import ConfigError
-
 
 @dataclass(frozen=True)
 class RegionGrid:
@@ -40,34 +38,20 @@ class RegionGrid:
         """The grid with at most ``regions`` (rows, columns) of regions.
 
         A region has ``ceil(size / regions)`` tokens per side, so that no more than ``regions`` of them cover
-        the map; an 8x8 map cut by 7 has 4x4 regions of 2x2 tokens, none of them empty.
+        the map; an 8x8 map cut by 7 has 4x4 regions of 2x2 tokens, none of them empty. A side with fewer tokens than
+        regions has a region for each token.
 
         Args:
             height: Rows of tokens of the map.
             width: Columns of tokens of the map.
             regions: S, the number of regions per side, as (rows, columns).
-            floor: Use ``size // regions`` tokens per side instead, which makes *more* regions than asked for
-                where the map does not divide. Only the released channels-first code does so.
+            floor: Use ``size // regions`` tokens per side instead, at least one, which makes *more* regions than asked
+                for where the map does not divide. Only the released channels-first code does so.
             masked: See the class.
-
-        Raises:
-            ConfigError: If there are more regions than tokens along a side.
         """
-        for name, size, count in (("rows", height, regions[0]), ("columns", width, regions[1])):
-            if count > size:
-                raise ConfigError(
-                    f"regions={count} is more than the {size} {name} of its {height}x{width} map; "
-                    f"set regions to at most {size} for this stage, or enlarge the input image"
-                )
-        rounding = 0 if floor else 1
-        return cls(
-            height,
-            width,
-            (height + rounding * (regions[0] - 1)) // regions[0],
-            (width + rounding * (regions[1] - 1)) // regions[1],
-            masked,
-            (2 * regions[0] - 1, 2 * regions[1] - 1) if floor else regions,
-        )
+        sides = (_side(height, regions[0], floor), _side(width, regions[1], floor))
+        most = (2 * regions[0] - 1, 2 * regions[1] - 1) if floor else regions
+        return cls(height, width, *sides, masked, most)
 
     @property
     def rows(self) -> int:
@@ -120,6 +104,13 @@ class RegionGrid:
             return None
         real = torch.ones(1, self.height, self.width, 1, dtype=torch.bool, device=device)
         return partition(real, self)[0, :, :, 0]
+
+
+def _side(size: int, regions: int, floor: bool) -> int:
+    """Tokens of a region along a side of this many tokens."""
+    if floor:
+        return size // regions if size >= regions else 1
+    return (size + regions - 1) // regions
 
 
 def _count(size: int, side: int, most: int | None) -> int:

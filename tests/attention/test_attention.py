@@ -87,9 +87,3 @@ def test_scale_of_a_head_or_of_all_channels():
 def test_bad_settings_are_refused(settings, message):
     with pytest.raises(ConfigError, match=message):
         BiLevelRoutingAttention(64, settings.pop("heads", 2), **settings)
-
-
-@pytest.mark.parametrize("padding", ["masked", "released", "released_nchw"])
-def test_a_map_smaller_than_the_grid_is_refused(padding):
-    with pytest.raises(ConfigError, match=r"regions=7 is more than the 6 rows of its 6x8 map"):
-        BiLevelRoutingAttention(8, 2, padding=padding)(torch.zeros(1, 6, 8, 8))

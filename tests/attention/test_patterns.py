@@ -312,6 +312,15 @@ def test_of_an_odd_number_of_heads_the_vertical_stripes_get_one_more():
     assert (across, down) == (1, 2)
 
 
-def test_a_dilation_beyond_the_map_is_refused():
-    with pytest.raises(ConfigError, match=r"dilation=4 is more than a side of its 3x9 map; set it to at most 3"):
-        DilatedAttention(DIM, HEADS, dilation=4)(torch.zeros(1, 3, 9, DIM))
+def test_a_dilation_beyond_the_map_leaves_tokens_to_themselves():
+    x = torch.randn(1, 3, 9, DIM)
+    for dilation, seen in ((4, {0, 4, 8}), (9, {0})):
+        module = DilatedAttention(DIM, HEADS, dilation=dilation)
+        v = torch.randn(1, 3, 9, DIM, requires_grad=True)
+        (gradient,) = torch.autograd.grad(module.attend(x, x, v)[0, 1, 0].sum(), v)
+        assert {tuple(place) for place in gradient[0].abs().sum(-1).nonzero().tolist()} == {
+            (1, column) for column in seen
+        }
+    assert module.cost(3, 9).attention == 2 * 27 * DIM
+    assert module.shortfall(9, 9) is None
+    assert "dilation=9 is more than a side of its 3x9 map" in module.shortfall(3, 9)

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from biformer_lit.errors import ConfigError
 from biformer_lit.ops import (
     RegionGrid,
     affinities,
@@ -55,11 +54,20 @@ def test_no_more_regions_than_there_are():
     assert route(q, q, grid, 49).shape == (1, 16, 16)
 
 
-def test_more_regions_than_tokens_is_refused():
-    with pytest.raises(
-        ConfigError, match=r"regions=7 is more than the 6 rows of its 6x9 map; set regions to at most 6"
-    ):
-        RegionGrid.from_regions(6, 9, (7, 7))
+@pytest.mark.parametrize(
+    ("size", "floor", "rows", "columns", "region"),
+    [
+        ((6, 9), False, 6, 5, (1, 2)),
+        ((6, 9), True, 6, 9, (1, 1)),
+        ((1, 1), False, 1, 1, (1, 1)),
+        ((2, 70), False, 2, 7, (1, 10)),
+        ((3, 100), True, 3, 8, (1, 14)),
+    ],
+)
+def test_a_side_with_fewer_tokens_than_regions_has_a_region_for_each(size, floor, rows, columns, region):
+    grid = RegionGrid.from_regions(*size, (7, 7), floor=floor)
+    assert (grid.rows, grid.columns, grid.region_height, grid.region_width) == (rows, columns, *region)
+    assert grid.count == rows * columns
 
 
 def test_padding_does_not_count_in_the_maximum():

@@ -129,9 +129,16 @@ def test_the_closed_form_is_what_a_forward_counts(name, size):
 
 def test_the_closed_form_refuses_what_a_forward_refuses():
     with torch.device("meta"):
+        net = Backbone(stem="patch").build(10)
+    with pytest.raises(ConfigError, match="stage 4 of a 16x96 image: nothing is left"):
+        closed_form_macs(net, (16, 96))
+
+
+def test_the_closed_form_counts_maps_smaller_than_their_regions_as_a_forward_does():
+    with torch.device("meta"):
         net = Backbone().build(10)
-    with pytest.raises(ConfigError, match="stage 3 of a 96x96 image"):
-        closed_form_macs(net, (96, 96))
+    counted = count_costs(Backbone(), 10, (96, 40))
+    assert sum(closed_form_macs(net, (96, 40))) == total_cost(counted).macs
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -193,5 +200,5 @@ def test_no_classifier_costs_nothing():
 
 
 def test_an_image_too_small_is_refused():
-    with pytest.raises(ConfigError, match="stage 3 of a 96x96 image"):
-        count_costs(Backbone(), size=(96, 96))
+    with pytest.raises(ConfigError, match="stage 4 of a 16x16 image: nothing is left"):
+        count_costs(Backbone(stem="patch"), size=(16, 16))
