@@ -19,6 +19,7 @@ from biformer_lit.sweep import address
 from biformer_lit.sweep.display import Display, duration
 from biformer_lit.sweep.jobs import Standing
 from biformer_lit.sweep.ledger import Ledger
+from biformer_lit.sweep.meaning import Meanings
 from biformer_lit.sweep.plan import Cell
 from biformer_lit.sweep.resolve import Measure, Parse, ResolvedCell, resolve_cells, task_objective
 from biformer_lit.sweep.runner import Runner
@@ -147,8 +148,11 @@ def _run(
     if groups:  # Lightning takes those that the trial sees
         spec = dataclasses.replace(spec, settings={**spec.settings, "trainer.devices": given.devices_per_trial})
 
+    meanings: Meanings | None = None
+
     def resolve(cells: list[Cell], baseline: ResolvedCell | None) -> list[ResolvedCell]:
-        return resolve_cells(spec, cells, parse, measure, baseline)
+        resolved = resolve_cells(spec, cells, parse, measure, baseline)
+        return resolved if meanings is None else meanings.known(resolved)
 
     if given.dry_run:
         source = _source(spec, resolve, None)
@@ -162,8 +166,9 @@ def _run(
             )
         ledger = open_ledger(spec, folder, display.say)
         with closing(ledger.storage):
+            meanings = Meanings(ledger, parse)
             source = _source(spec, resolve, ledger)
-            begin(spec, folder, ledger, source.resolved, extend=given.extend)
+            begin(spec, folder, ledger, source.resolved, meanings, extend=given.extend)
             if given.retry_failed:
                 ledger.enqueue(source.jobs(), again=True)
             _raise_on_sigterm()

@@ -121,7 +121,11 @@ class Ledger:
 
     def attribute(self, name: str) -> Any:
         """Something that was noted of the study, None if it was not."""
-        return self.ask(lambda: self.storage.get_study_user_attrs(self.study_id)).get(name)
+        return self.attributes().get(name)
+
+    def attributes(self) -> dict[str, Any]:
+        """Everything that was noted of the study."""
+        return self.ask(lambda: self.storage.get_study_user_attrs(self.study_id))
 
     def note(self, name: str, value: Any) -> None:
         """Note something of the study."""

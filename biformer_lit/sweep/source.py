@@ -8,6 +8,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+from biformer_lit.errors import ConfigError
 from biformer_lit.sweep.claim import Claim
 from biformer_lit.sweep.jobs import Job, Phase, Standing
 from biformer_lit.sweep.ledger import Ledger
@@ -144,7 +145,13 @@ class SearchSource(Source):
         """See :class:`Source`."""
         if job.cell not in self._known:
             self._known[job.cell] = self._resolve([search_cell(self.spec, job.params)], self.baseline)[0]
-        return self._known[job.cell]
+        found = self._known[job.cell]
+        if found.digest != job.digest:
+            raise ConfigError(
+                f"cell {job.cell}: its config comes to other values than when it was drawn; give back what was "
+                "changed, or begin a new study with --name NEW"
+            )
+        return found
 
     def distributions(self, job: Job) -> Mapping[str, BaseDistribution]:
         """See :class:`Source`; the baseline lies outside of what is searched."""

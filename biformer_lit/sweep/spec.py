@@ -16,7 +16,18 @@ from biformer_lit.sweep.names import check_names, check_settings, label_of
 from biformer_lit.sweep.settings import Budget, Objective, Range, Search
 from biformer_lit.sweep.study_file import read_study_file
 
-__all__ = ["QUANTITIES", "Budget", "Objective", "Plan", "Range", "Search", "StudySpec", "digest_of", "read_spec"]
+__all__ = [
+    "QUANTITIES",
+    "Budget",
+    "Objective",
+    "Plan",
+    "Range",
+    "Search",
+    "StudySpec",
+    "digest_of",
+    "read_spec",
+    "spec_of",
+]
 
 Plan = Literal["factorial", "one_at_a_time", "cells", "search"]
 QUANTITIES = ("macs", "parameters")
@@ -149,6 +160,15 @@ def read_spec(path: str | Path, overrides: Mapping[str, Any] | None = None) -> S
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     return spec
+
+
+def spec_of(values: Mapping[str, Any]) -> StudySpec:
+    """The study of plain values as :meth:`StudySpec.as_dict` gives them; what an earlier version lacked is filled in.
+
+    Raises:
+        ConfigError: If they are those of no study.
+    """
+    return _spec({**values}, str(values.get("name", "")), {})
 
 
 def _spec(values: dict[str, Any], stem: str, overrides: Mapping[str, Any]) -> StudySpec:

@@ -16,16 +16,20 @@ from biformer_lit.files import write_text
 from biformer_lit.sweep import address
 from biformer_lit.sweep.jobs import Job, Standing
 from biformer_lit.sweep.ledger import Ledger
+from biformer_lit.sweep.meaning import Meanings
 from biformer_lit.sweep.resolve import ResolvedCell
-from biformer_lit.sweep.spec import StudySpec, read_spec
+from biformer_lit.sweep.spec import StudySpec, read_spec, spec_of
 from biformer_lit.sweep.storage import JOURNAL, closing, open_storage, patiently
 from biformer_lit.sweep.study_file import read_yaml
 
 SPEC = trials.SPEC
 IMPORTANCES = "importances.csv"
 # what all results of a study must have in common; --extend does not change it
-_FIXED = ("plan", "objective", "constraints")
+_FIXED = ("plan", "objective", "constraints", "baseline")
 _FIXED_IN_SEARCH = ("factors", "space", "seeds")
+_APART = ("name", "retries", "storage", "question")  # changed at any time
+_SPEC_NOTED = "spec"
+_AS_RUN = "# The study as it was run, complete.\n"
 
 
 def folder_of(spec: StudySpec, folder: str | None) -> Path:
@@ -98,14 +102,25 @@ def _trials_so_far(storage: BaseStorage, name: str) -> int:
         return 0
 
 
-def begin(spec: StudySpec, folder: Path, ledger: Ledger, resolved: Mapping[str, ResolvedCell], *, extend: bool) -> None:
+def begin(
+    spec: StudySpec,
+    folder: Path,
+    ledger: Ledger,
+    resolved: Mapping[str, ResolvedCell],
+    meanings: Meanings,
+    *,
+    extend: bool,
+) -> None:
     """Note what the study is, or see that it is still the same.
+
+    What decides is what the cells come to: a base file may move or gain a comment, and a question may be reworded.
 
     Args:
         spec: The study.
         folder: Its folder.
         ledger: Its trials.
-        resolved: Its planned cells.
+        resolved: Its planned cells, with the digests that they had where they mean the same.
+        meanings: What they meant before.
         extend: Whether cells and seeds may be added to a study that was begun.
 
     Raises:
@@ -116,27 +131,51 @@ def begin(spec: StudySpec, folder: Path, ledger: Ledger, resolved: Mapping[str, 
     del contents["storage"]  # it may hold a password
     now = {"digest": spec.digest(), "spec": contents, "cells": cells}
     _check_folder(spec, folder)
-    noted = ledger.attribute("spec")
+    noted = ledger.attribute(_SPEC_NOTED)
     if noted is None:
-        _check_unused(folder)
+        if not _lost_its_record(spec, folder):
+            _check_unused(folder)
     else:
         before = json.loads(noted)
-        changed = _changes(before, now)
-        lost = [f"cell {name}" for name, digest in before["cells"].items() if cells.get(name) != digest]
-        lost += [f"seed {seed}" for seed in before["spec"]["seeds"] if seed not in spec.seeds]
-        fixed = set(changed) & {*_FIXED, *(_FIXED_IN_SEARCH if spec.plan == "search" else ())}
-        if changed and (lost or fixed or not extend):
-            gone = f"; gone or of another meaning: {', '.join(lost)}" if lost else ""
-            add = "" if lost or fixed else "add its new cells and seeds with --extend, or "
-            raise ConfigError(
-                f"study {spec.name} was begun with other contents ({', '.join(changed)} changed{gone}): {add}begin "
-                "a new study with --name NEW, or give back what was changed"
-            )
-        if not changed and (folder / SPEC).is_file() and not _tells(read_spec(folder / SPEC)):
+        _check_same(spec, before, cells, meanings, extend=extend)
+        file_is_current = (folder / SPEC).is_file() and not _tells(read_spec(folder / SPEC))
+        if before == now and file_is_current:
+            meanings.note(resolved)
             return
     folder.mkdir(parents=True, exist_ok=True)
-    ledger.note("spec", json.dumps(now))
+    ledger.note(_SPEC_NOTED, json.dumps(now))
+    meanings.note(resolved)
     write_text(folder / SPEC, text_of(spec))
+
+
+def _check_same(
+    spec: StudySpec, before: Mapping[str, Any], cells: Mapping[str, str], meanings: Meanings, *, extend: bool
+) -> None:
+    """Refuse a study that is not the one that was begun, nor, with ``extend``, a larger one."""
+    old, new = spec_of(before["spec"]).as_dict(), spec.as_dict()
+    searching = spec.plan == "search"
+    lost = [
+        f"cell {name}{_how(name, meanings)}" for name, digest in before["cells"].items() if cells.get(name) != digest
+    ]
+    lost += [f"seed {seed}" for seed in old["seeds"] if seed not in spec.seeds]
+    fixed = [name for name in (*_FIXED, *(_FIXED_IN_SEARCH if searching else ())) if old[name] != new[name]]
+    grown = bool(cells.keys() - before["cells"].keys() or set(spec.seeds) - set(old["seeds"]))
+    grown = grown or (searching and (old["budget"]["trials"], old["search"]) != (spec.budget.trials, new["search"]))
+    if not (lost or fixed or (grown and not extend)):
+        return
+    fields = [name for name in new if name not in _APART and old[name] != new[name]]
+    changed = ", ".join(fields or ["the configs that the base files come to"])
+    gone = f"; gone or of another meaning: {', '.join(lost)}" if lost else ""
+    add = "" if lost or fixed else "add its new cells and seeds with --extend, or "
+    raise ConfigError(
+        f"study {spec.name} was begun with other contents ({changed} changed{gone}): {add}begin a new study with "
+        "--name NEW, or give back what was changed"
+    )
+
+
+def _how(cell: str, meanings: Meanings) -> str:
+    found = meanings.changes.get(cell)
+    return f" ({'; '.join(found)})" if found else ""
 
 
 def text_of(spec: StudySpec) -> str:
@@ -146,7 +185,7 @@ def text_of(spec: StudySpec) -> str:
         contents["storage"] = address.kept(spec.storage)
     text = yaml.safe_dump(contents, sort_keys=False, allow_unicode=True)
     question = "".join(letter for letter in " ".join(spec.question.split()) if letter.isprintable())
-    return f"# {question}\n#\n# The study as it was run, complete.\n{text}"
+    return f"# {question}\n#\n{_AS_RUN}{text}"
 
 
 def read_text(folder: Path) -> str:
@@ -168,6 +207,14 @@ def _check_folder(spec: StudySpec, folder: Path) -> None:
         raise ConfigError(f"--folder {folder}: holds study {name}, not {spec.name}; give each its own folder")
 
 
+def _lost_its_record(spec: StudySpec, folder: Path) -> bool:
+    """Whether the folder is this very study's, and only its record is new: what is complete is in the trials' folders."""
+    path = folder / SPEC
+    if not path.is_file() or _AS_RUN not in path.read_text(encoding="utf-8"):
+        return False
+    return read_spec(path).digest() == spec.digest()
+
+
 def _check_unused(folder: Path) -> None:
     """Refuse a folder with files that this study would replace, for it has written none yet."""
     for name in (SPEC, "results.csv", "results.parquet", "summary.csv", "effects.csv", IMPORTANCES, "cells"):
@@ -177,15 +224,6 @@ def _check_unused(folder: Path) -> None:
                 f"--folder {folder}: holds {name} already, and the study's record does not know of it; choose another "
                 "folder, or move it away"
             )
-
-
-def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Fields of the spec, or the configs that they come to, that are not what they were."""
-    if before["digest"] == now["digest"] and before["cells"] == now["cells"]:
-        return []
-    apart = ("name", "retries")
-    fields = [name for name in now["spec"] if name not in apart and before["spec"].get(name) != now["spec"][name]]
-    return fields or ["the configs that the base files come to"]
 
 
 def result_rows(study: str, jobs: Iterable[Job], standings: Mapping[str, Standing]) -> list[dict[str, Any]]:

@@ -156,7 +156,7 @@ def test_what_cannot_be_extended(run, tmp_path):
     with pytest.raises(ConfigError, match=r"objective changed\): begin a new"):
         run("--extend")
     study(tmp_path, cells=3, set={"fake.other": 1})
-    with pytest.raises(ConfigError, match="of another meaning: cell x=c0, cell x=c1"):
+    with pytest.raises(ConfigError, match=r"of another meaning: cell x=c0 \(fake.other=1 is new\), cell x=c1 \("):
         run("--extend")
 
 
