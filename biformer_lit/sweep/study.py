@@ -184,8 +184,7 @@ def text_of(spec: StudySpec) -> str:
     if spec.storage is not None:
         contents["storage"] = address.kept(spec.storage)
     text = yaml.safe_dump(contents, sort_keys=False, allow_unicode=True)
-    question = "".join(letter for letter in " ".join(spec.question.split()) if letter.isprintable())
-    return f"# {question}\n#\n{_AS_RUN}{text}"
+    return f"# {' '.join(spec.question.split())}\n#\n{_AS_RUN}{text}"
 
 
 def read_text(folder: Path) -> str:
@@ -208,7 +207,7 @@ def _check_folder(spec: StudySpec, folder: Path) -> None:
 
 
 def _lost_its_record(spec: StudySpec, folder: Path) -> bool:
-    """Whether the folder is this very study's, and only its record is new: what is complete is in the trials' folders."""
+    """Whether the folder is this study's and only its record is new; what is complete lies in the trials' folders."""
     path = folder / SPEC
     if not path.is_file() or _AS_RUN not in path.read_text(encoding="utf-8"):
         return False

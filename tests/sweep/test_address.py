@@ -119,12 +119,6 @@ def test_a_study_file_of_an_earlier_version(tmp_path):
     assert any("me:$PGPASSWORD@host" in one for one in contents)
 
 
-def test_a_question_with_signs_for_the_terminal(tmp_path):
-    spec = read_spec(study(tmp_path, question="Is \x1b[31mred\x1b[0m\x07 better?"))
-    (tmp_path / "again.yaml").write_text(text_of(spec))
-    assert read_spec(tmp_path / "again.yaml").question == spec.question
-
-
 @pytest.mark.slow
 def test_a_real_database_with_a_password(tmp_path, postgres, monkeypatch):
     """Nothing that a study leaves behind holds the password, nor do its processes' command lines."""

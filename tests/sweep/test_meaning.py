@@ -83,9 +83,10 @@ def test_other_versions_and_nothing_to_compare_with(old):
         begun(old)
 
 
-def test_a_study_of_an_earlier_version_is_exported_as_it_stands(old, capsys):
+def test_a_study_of_an_earlier_version_is_exported_as_it_stands(old):
     assert sweep("export", old / "pets_topk") == 1
-    assert "| topk=1-all | 1.0000 | 1/2 |" in capsys.readouterr().out
+    rows = (old / "pets_topk/results.csv").read_text().splitlines()[1:]
+    assert sorted(row.split(",")[5] for row in rows) == ["complete", "missing", "missing", "missing"]
 
 
 @pytest.mark.slow
