@@ -63,6 +63,8 @@ def write_tables(
         write_csv(found, folder / EFFECTS)
         texts.append(found.to_string(index=False, float_format="{:.4f}".format))
     if spec.plan == "search":
+        if frame.loc[frame["status"] == "complete"].groupby("cell")["seed"].nunique().gt(1).any():
+            texts.append(f"Means of cells that were drawn include seed {spec.seeds[0]}, by which they were chosen.\n")
         rated = importances(study)
         write_csv(rated, folder / IMPORTANCES)
         if len(rated):

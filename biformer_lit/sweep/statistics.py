@@ -37,8 +37,8 @@ _EQUAL = 1e-6  # relative to the objective: differences closer than this are one
 def summary(frame: pd.DataFrame, *, mode: Mode, confidence: float = 0.95) -> pd.DataFrame:
     """Describe each cell, and compare it to the baseline over the seeds that are complete in both.
 
-    Nothing is corrected for the number of cells except ``p_holm``: of twenty cells that change nothing, one is
-    expected to be called better or worse at a confidence of 0.95.
+    Intervals and ``p`` are for each cell alone; ``p_holm`` and ``claim`` are corrected for the number of cells, for of
+    twenty cells that change nothing one is expected to have an interval without 0 at a confidence of 0.95.
 
     Args:
         frame: Results, one row a trial.
@@ -52,8 +52,8 @@ def summary(frame: pd.DataFrame, *, mode: Mode, confidence: float = 0.95) -> pd.
         of the complete trials the median ``images_per_second``, the largest ``peak_memory_bytes`` and the mean
         ``wall_seconds``; ``pairs``, the seeds compared, ``difference``, the mean of cell minus baseline, with ``low``,
         ``high``, ``p``, ``bootstrap_low`` and ``bootstrap_high`` (see ``paired_interval``); ``p_holm``, Holm's
-        correction of ``p`` over the cells; ``claim``; ``confidence``. The claim is "better" or "worse" if the t
-        interval leaves out 0, "undecided" if it does not or there is none, "one seed" if there is one pair,
+        correction of ``p`` over the cells; ``claim``; ``confidence``. The claim is "better" or "worse" if ``p_holm``
+        is below 1 - confidence, "undecided" if it is not or there is none, "one seed" if there is one pair,
         "baseline" for the baseline itself, and missing if there is nothing to compare.
 
     Raises:
@@ -213,7 +213,7 @@ def _caption(table: pd.DataFrame) -> str:
         text += f" Difference: to the baseline over seeds that both have, {level} t interval."
     if compared > 1:
         rejected = int((table["p_holm"] < 1 - table["confidence"]).sum())
-        text += f" Intervals and claims are for each cell alone; corrected for {compared} comparisons (Holm), "
+        text += f" Intervals are for each cell alone, claims are corrected for {compared} comparisons (Holm): "
         text += f"{rejected} differ{'s' if rejected == 1 else ''} from the baseline."
     return text
 
@@ -278,10 +278,12 @@ def _compare(
 
 
 def _correct(table: pd.DataFrame) -> pd.DataFrame:
-    """Fill in ``p_holm``."""
+    """Fill in ``p_holm``, and take claims back that do not outlast the correction."""
     tested = table["p"].notna()
     if tested.any():
         from statsmodels.stats.multitest import multipletests  # noqa: PLC0415 (takes a second)
 
         table.loc[tested, "p_holm"] = multipletests(table.loc[tested, "p"], method="holm")[1]
+        left = table["p_holm"] < 1 - table["confidence"]
+        table.loc[tested & ~left & table["claim"].isin(["better", "worse"]), "claim"] = "undecided"
     return table

@@ -138,21 +138,48 @@ def test_the_correction_for_many_cells_is_named(tmp_path):
     labels = {f"k{i}": {"model.backbone.topk": i} for i in range(12)}
 
     def value(cell, seed, epochs):
-        noise = np.random.default_rng([seed, int(cell.factors["topk"][1:])]).normal(0, 0.01)
-        return [0.7 + noise + (0.012 if cell.factors["topk"] == "k3" else 0)] * epochs
+        gains = {"k0": (0, 0, 0), "k3": (0.02, 0.03, 0.025)}.get(cell.factors["topk"], (0.01, -0.01, 0.0))
+        return [0.7 + gains[seed]] * epochs
 
     folder = finished_study(
         tmp_path / "many", factors={"topk": labels}, baseline={"topk": "k0"}, seeds=[0, 1, 2], value=value
     )
     found = said(folder)
     table = read_content(folder).table
-    better = table[table["claim"] == "better"]
-    if better.empty:
-        assert "can be told" in found.sentence or "beats" not in found.sentence
-    elif (better["p_holm"] < 0.05).any():
-        assert "stand" in found.sentence
-    else:
-        assert "no difference is left" in found.sentence
+    alone = table[table["p"] < 0.05]
+    assert len(alone) == 1  # its interval leaves out 0
+    assert alone["p_holm"].iloc[0] > 0.05
+    assert set(table["claim"]) == {"baseline", "undecided"}
+    assert found.sentence.startswith(
+        "No cell can be told from the baseline topk=k0 after correction for 11 comparisons"
+    )
+    out = report(folder)
+    for name in ("table.csv", "table.tex", "report.md"):
+        assert "better" not in (out / name).read_text()
+        assert "undecided" in (out / name).read_text()
+
+
+@pytest.mark.parametrize(
+    ("gain", "start"), [(0.05, "Factors interact: the clearest is a=a"), (0.0, "No interaction is told from zero;")]
+)
+def test_a_question_about_an_interaction(tmp_path, gain, start):
+    """It is answered from the interaction, whatever single cells do against the baseline."""
+
+    def value(cell, seed, epochs):
+        noise = np.random.default_rng([seed, *cell.name.encode()]).normal(0, 0.002)
+        both = cell.factors == {"a": "a1", "b": "b1"}
+        return [0.7 + noise + 0.05 * (cell.factors["a"] == "a1") + gain * both] * epochs
+
+    factors = {name: {f"{name}{i}": {f"model.backbone.{name}": i} for i in range(2)} for name in "ab"}
+    baseline = {"a": "a0", "b": "b0"}
+    folder = finished_study(
+        tmp_path / "s", factors=factors, baseline=baseline, seeds=[0, 1, 2], value=value,
+        question="Do a and b depend on each other?",
+    )  # fmt: skip
+    found = said(folder)
+    assert found.sentence.startswith(start)
+    assert found.notes[0].startswith("Main effects: the clearest is a=a")
+    assert found.notes[1].startswith("a=a1,b=b")
 
 
 class Tables(HTMLParser):

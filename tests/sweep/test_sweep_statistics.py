@@ -292,7 +292,9 @@ def test_markdown():
 
 def test_markdown_says_how_many_claims_survive_a_correction():
     frame = study({"base": [0.0] * 3, "a": [1.0, 1.001, 0.999], "b": [1.0, 3.0, 2.0]})
-    assert "corrected for 2 comparisons (Holm), 1 differs" in markdown_table(summary(frame, mode="max"))
+    table = summary(frame, mode="max")
+    assert "corrected for 2 comparisons (Holm): 1 differs" in markdown_table(table)
+    assert list(table["claim"]) == ["baseline", "better", "undecided"]
 
 
 def test_markdown_of_nothing_has_a_head():

@@ -1,11 +1,22 @@
 """The study's question answered in a sentence, never with more than the intervals say."""
 
 import math
+import re
 from dataclasses import dataclass
 
 import pandas as pd
 
 from biformer_lit.sweep.report.content import Content
+
+MIXED = (
+    "Means of cells that were drawn include seed {seed}, by which they were chosen, which flatters them; differences "
+    "to the baseline rest on the fresh seeds alone."
+)
+_LEVEL = 0.05
+_ASKS_FOR_INTERACTION = re.compile(
+    r"\binteract|\binterplay|\bsynerg|\b(depends? on|independent(ly)? of) (each other|one another)",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -34,9 +45,13 @@ def answer(content: Content) -> Answer:
     if not complete:
         return Answer("No trial is complete, so nothing can be said yet.", tuple(notes))
     baseline = content.baseline
-    main = _main_effect(content)
-    if main:
-        notes.insert(0, main)
+    if mixes_seeds(content):
+        notes.append(MIXED.format(seed=content.spec.seeds[0]))
+    main, pairs = _effect(content, pairs=False), _effect(content, pairs=True)
+    if pairs and _ASKS_FOR_INTERACTION.search(content.spec.question):
+        against = [] if baseline is None or not baseline["complete"] else [_against(content, baseline)]
+        return Answer(pairs, tuple(filter(None, [main, *against, *notes])))
+    notes[:0] = filter(None, [main, pairs])
     if baseline is None:
         return Answer(_without_baseline(content), tuple(notes))
     if not baseline["complete"]:
@@ -93,8 +108,9 @@ def _against(content: Content, baseline: pd.Series) -> str:
         )
         return f"{text}; {_corrected(worse, tested)}."
     top = others.loc[gain.abs().idxmax()]
+    told = f" after correction for {tested} comparisons (Holm)" if tested > 1 else ""
     return (
-        f"No cell can be told from {name}: the largest difference is that of {top['cell']}, "
+        f"No cell can be told from {name}{told}: the largest difference is that of {top['cell']}, "
         f"{difference_text(content, top)}."
     )
 
@@ -112,32 +128,44 @@ def _do(many: int) -> str:
 
 
 def _corrected(claimed: pd.DataFrame, tested: int) -> str:
-    """Whether claims survive the correction for several comparisons."""
+    """By how many comparisons claims were corrected; those that a correction takes away are no claims."""
     if tested < 2:
         return "it is the only comparison"
-    left = int((claimed["p_holm"] < 1 - claimed["confidence"]).sum())
     corrected = f"after correction for {tested} comparisons (Holm)"
-    if left == 0:
-        return f"{corrected} no difference is left, so it is undecided"
-    if len(claimed) == 1:
-        return f"it stands {corrected}"
-    return f"{left} of {len(claimed)} such differences stand {corrected}"
+    return f"it stands {corrected}" if len(claimed) == 1 else f"{len(claimed)} such differences stand {corrected}"
 
 
-def _main_effect(content: Content) -> str:
-    """A factorial plan's clearest main effect."""
+def mixes_seeds(content: Content) -> bool:
+    """Whether means hold the seed that cells of a search were chosen by together with fresh ones."""
+    if content.spec.plan != "search":
+        return False
+    done = content.frame[content.frame["status"] == "complete"].groupby("cell")["seed"]
+    return bool((done.nunique().gt(1) & done.agg(lambda seeds: seeds.isin(content.spec.seeds).any())).any())
+
+
+def _effect(content: Content, *, pairs: bool) -> str:
+    """A factorial plan's clearest main effect, or its clearest interaction of two factors."""
     if content.effects is None:
         return ""
-    main = content.effects[~content.effects["factors"].str.contains(":") & content.effects["p_holm"].notna()]
-    if main.empty:
+    of_pairs = content.effects["factors"].str.contains(":")
+    rows = content.effects[(of_pairs if pairs else ~of_pairs) & content.effects["p_holm"].notna()]
+    if rows.empty:
         return ""
-    top = main.loc[main["p_holm"].idxmin()]
-    unit = content.unit
-    told = "the clearest" if top["p_holm"] < 0.05 else "none is told from zero; the clearest"
-    return (
-        f"Main effects: {told} is {top['factors']}={top['labels']} with {unit.signed(top['effect'])}{unit.difference} "
-        f"{unit.interval(top['low'], top['high'])} against the mean of all cells (p = {top['p_holm']:.2g} after Holm)."
-    )
+    top, unit = rows.loc[rows["p_holm"].idxmin()], content.unit
+    clear = top["p_holm"] < _LEVEL
+    figures = f"{unit.signed(top['effect'])}{unit.difference} {unit.interval(top['low'], top['high'])}"
+    p = f"(p = {top['p_holm']:.2g} after Holm)"
+    if pairs:
+        told = "Factors interact: the clearest is" if clear else "No interaction is told from zero; the clearest is"
+        return f"{told} {_pair(top)} with {figures} beyond its two main effects {p}."
+    told = "the clearest" if clear else "none is told from zero; the clearest"
+    return f"Main effects: {told} is {top['factors']}={top['labels']} with {figures} against the mean of all cells {p}."
+
+
+def _pair(row: pd.Series) -> str:
+    """Such as a=1 with b=2."""
+    named = zip(row["factors"].split(":"), row["labels"].split(":"), strict=False)
+    return " with ".join(f"{factor}={label}" for factor, label in named)
 
 
 def _power(content: Content) -> list[str]:
