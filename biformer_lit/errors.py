@@ -44,6 +44,10 @@ class DivergenceError(BiFormerLitError):
     """A loss, a gradient or the objective that is no longer a number."""
 
 
+class MemoryShortageError(BiFormerLitError):
+    """Not enough memory for what is to be computed."""
+
+
 class DiskFullError(BiFormerLitError):
     """No room for what is to be written."""
 

@@ -14,7 +14,16 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from biformer_lit.callbacks.provenance import device_name, git_commit, versions
 from biformer_lit.devices import peak_memory
-from biformer_lit.errors import BiFormerLitError, ConfigError, DiskFullError, DivergenceError, causes, is_disk_full
+from biformer_lit.errors import (
+    BiFormerLitError,
+    ConfigError,
+    DataError,
+    DiskFullError,
+    DivergenceError,
+    MemoryShortageError,
+    causes,
+    is_disk_full,
+)
 from biformer_lit.history import (
     append_line,
     read_epochs,
@@ -119,6 +128,7 @@ class TrialReport(Callback):
 
         Raises:
             DivergenceError: If a validation loss or the objective is not finite.
+            DataError: If there is nothing that the objective could be measured on.
             ConfigError: If the objective is not logged.
         """
         if not _is_training(trainer):
@@ -126,7 +136,7 @@ class TrialReport(Callback):
         logged = trainer.callback_metrics  # on all ranks, for some values are gathered over them
         fresh = {name: float(value) for name, value in logged.items() if value is not self.before.get(name)}
         epoch = trainer.current_epoch + 1
-        problem = trainer.strategy.broadcast(self._problem(trainer, fresh, epoch))
+        problem = trainer.strategy.broadcast(self._problem(pl_module, fresh, epoch))
         if problem is not None:
             raise problem
         if not trainer.is_global_zero:
@@ -142,8 +152,13 @@ class TrialReport(Callback):
         }
         append_line(self.folder / "progress.jsonl", line)
 
-    def _problem(self, trainer: Trainer, metrics: dict[str, float], epoch: int) -> BiFormerLitError | None:
+    def _problem(self, task: LightningModule, metrics: dict[str, float], epoch: int) -> BiFormerLitError | None:
         """What is wrong with an epoch's metrics."""
+        if self.metric in metrics and self.metric in getattr(task, "unmeasured", ()):
+            return DataError(
+                f"{self.metric} cannot be measured in epoch {epoch}: the validation data holds nothing that counts; "
+                "label it, or name another split (data.init_args.val_split)"
+            )
         for name, value in metrics.items():
             judged = name.endswith("/loss") and not name.startswith("train/")  # the task judges its own steps
             if (name == self.metric or judged) and not math.isfinite(value):
@@ -151,7 +166,7 @@ class TrialReport(Callback):
                     f"{name}={value} in epoch {epoch}: training has diverged; lower model.init_args.optim.lr or "
                     "lengthen its warmup_epochs"
                 )
-        should_be_there = self.validated or not trainer.enable_validation
+        should_be_there = self.validated or not task.trainer.enable_validation
         return self._never_logged(metrics) if should_be_there and self.metric not in metrics else None
 
     def _never_logged(self, metrics: dict[str, float]) -> ConfigError:
@@ -227,7 +242,7 @@ def failure_kind(exception: BaseException) -> Literal["nan", "oom", "disk", "err
         if isinstance(cause, DiskFullError) or (not isinstance(cause, BiFormerLitError) and is_disk_full(cause)):
             return "disk"
         if isinstance(cause, BiFormerLitError):  # says itself what is to be done, whatever words it uses
-            return "error"
+            return "oom" if isinstance(cause, MemoryShortageError) else "error"
         if isinstance(cause, torch.OutOfMemoryError | MemoryError) or code == errno.ENOMEM:
             return "oom"
         if _OUT_OF_MEMORY.search(str(cause)):

@@ -61,7 +61,9 @@ def attend(
     Raises:
         ConfigError: If the backend is unknown, or cannot run here. Nothing else is taken in its place.
     """
-    name = choose_backend(grid, index.shape[-1], q.device, q.dtype) if backend == "auto" else backend
+    name: str = backend
+    if backend == "auto":
+        name = choose_backend(grid, index.shape[-1], q.device, q.dtype, biased=bias is not None)
     if name not in _ATTEND:
         raise ConfigError(f"backend={backend!r} does not exist; choose one of {', '.join(BACKENDS)}")
     if index.ndim == 3:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from biformer_lit.ops.memory import require_memory
 from biformer_lit.ops.regions import RegionGrid, pad
 
 
@@ -42,6 +43,10 @@ def region_mask(index: Tensor, grid: RegionGrid, bias: Tensor) -> Tensor:
         elsewhere. It is added to the scores: fused attention would turn a boolean mask into such a one each time.
     """
     n, regions, _ = index.shape
+    if not torch.compiler.is_compiling():
+        remedy = "take model.init_args.backbone.backend auto or gather_sdpa"
+        tokens = grid.height * grid.width
+        require_memory(n * tokens**2 * bias.itemsize, bias.device, f"which of {tokens:,} tokens sees which; {remedy}")
     table = bias.new_full((n, regions, regions), float("-inf")).scatter(2, index, bias)
     # each entry for all tokens of its two regions, in one copy; indexing by token twice took several times as long
     rows, columns, height, width = grid.rows, grid.columns, grid.region_height, grid.region_width

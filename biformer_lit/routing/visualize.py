@@ -20,6 +20,7 @@ from biformer_lit.routing.paint import Array
 from biformer_lit.routing.photo import Triple, find_preprocessing, read_photo
 from biformer_lit.seeding import base_seed, local_seed
 from biformer_lit.tasks import load_task
+from biformer_lit.tasks.memory import within_memory
 
 _DPI = 100
 
@@ -73,7 +74,9 @@ def visualize(
     net, names = _load_net(checkpoint, backbone)
     pixels = preprocessing.resize(photo)
     with local_seed(base_seed(), "visualize"):  # routing: random draws
-        blocks, output = record_blocks(net, preprocessing.normalise(pixels))
+        image_batch = preprocessing.normalise(pixels)
+        with within_memory((1, *image_batch.shape[2:]), f"give a --size below {preprocessing.size}"):
+            blocks, output = record_blocks(net, image_batch)
     height, width = pixels.shape[:2]
     where = f"; size, mean and std not given: {preprocessing.source}" if len(given) < 3 else ""
     print(f"{image}: {photo.width} x {photo.height}, seen as {width} x {height}{where}")

@@ -12,6 +12,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from biformer_lit.backbone import Backbone
 from biformer_lit.errors import ConfigError
 from biformer_lit.tasks.base import BiFormerTask, Compilation, as_group, identifiers
+from biformer_lit.tasks.memory import within_memory
 from biformer_lit.tasks.optim import Optimization
 
 
@@ -48,6 +49,9 @@ class Mixing:
     def active(self) -> bool:
         """Whether any batch is mixed."""
         return self.prob > 0 and (self.mixup > 0 or self.cutmix > 0)
+
+
+_REMEDY = "set a smaller data.init_args.image_size or eval_batch_size"
 
 
 class ClassificationTask(BiFormerTask):
@@ -157,10 +161,15 @@ class ClassificationTask(BiFormerTask):
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
         """What identifies the images (see ``identifiers``), and class probabilities (N, num_classes)."""
-        return {**identifiers(batch), "probabilities": self.net(batch["image"]).float().softmax(-1)}
+        return {**identifiers(batch), "probabilities": self._logits(batch["image"]).softmax(-1)}
+
+    def _logits(self, images: Tensor) -> Tensor:
+        with within_memory((len(images), images.shape[2], images.shape[3]), _REMEDY):
+            logits: Tensor = self.net(images).float()
+        return logits
 
     def _evaluate(self, batch: dict[str, Tensor], name: str, metrics: MetricCollection) -> dict[str, Tensor]:
-        logits = self.net(batch["image"]).float()
+        logits = self._logits(batch["image"])
         losses = F.cross_entropy(logits, batch["label"], reduction="none")
         metrics.update(logits, batch["label"])
         mean_loss: Any = self.losses[name]

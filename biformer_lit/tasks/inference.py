@@ -10,6 +10,7 @@ from torch import Tensor
 
 from biformer_lit.errors import ConfigError
 from biformer_lit.heads.layers import resize
+from biformer_lit.tasks.memory import within_memory
 
 Network: TypeAlias = Callable[[Tensor], Tensor]
 """Images (N, C, H, W) to logits (N, classes, H, W)."""
@@ -101,6 +102,19 @@ class Inference:
         assert total is not None  # noqa: S101 (there is a window)
         return total / count.to(total.dtype)
 
+    @property
+    def remedy(self) -> str:
+        """What needs less memory than this."""
+        if self.mode == "whole":
+            return (
+                f"set model.init_args.inference.mode: slide, which looks at windows of {self.window} x {self.window} "
+                "pixels, or a smaller data.init_args.eval_batch_size"
+            )
+        return (
+            "set a smaller model.init_args.inference.window, fewer or smaller inference.scales, or a smaller "
+            "data.init_args.eval_batch_size"
+        )
+
     def starts(self, length: int) -> list[int]:
         """First pixels of the windows along a side of this many pixels."""
         last = max(length - self.window, 0)
@@ -159,5 +173,6 @@ def logits_by_size(inference: Inference, net: Network, images: Tensor, sizes: Te
     found: dict[int, Tensor] = {}
     for (rows, columns), members in groups.items():
         together = images[members, :, :rows, :columns]
-        found |= dict(zip(members, inference.logits(net, together), strict=True))
+        with within_memory((len(members), rows, columns), inference.remedy):
+            found |= dict(zip(members, inference.logits(net, together), strict=True))
     return [found[i] for i in range(len(images))]

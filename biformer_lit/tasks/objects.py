@@ -9,7 +9,9 @@ from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from biformer_lit.coco import Entry, coco_predictions, coco_scores, coco_truth
 from biformer_lit.heads import Detector
+from biformer_lit.tasks.memory import within_memory
 
+_REMEDY = "set a smaller data.init_args.image_size, max_size or eval_batch_size, or cut the images into tiles"
 Objects: TypeAlias = dict[str, Tensor]
 
 
@@ -35,9 +37,10 @@ def find_objects(net: Detector, images: Tensor, sizes: Tensor, stored_sizes: Ten
     found: dict[int, Objects] = {}
     for (height, width), members in groups.items():
         together = images[members, :, :height, :width]  # fewer pixels than the padded size are padded by the network
-        objects: Any = net(together, [tuple(sizes[i].tolist()) for i in members])
-        for i, one in zip(members, objects, strict=True):
-            found[i] = _as_stored(one, sizes[i].tolist(), stored_sizes[i].tolist())
+        with within_memory((len(members), height, width), _REMEDY):
+            objects: Any = net(together, [tuple(sizes[i].tolist()) for i in members])
+            for i, one in zip(members, objects, strict=True):
+                found[i] = _as_stored(one, sizes[i].tolist(), stored_sizes[i].tolist())
     return [found[i] for i in range(len(images))]
 
 

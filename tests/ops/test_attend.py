@@ -141,6 +141,7 @@ def test_auto_chooses_by_type_and_routed_share(dtype, wanted):
 def test_auto_writes_no_long_scores_out():
     grid = RegionGrid.from_regions(256, 256, (16, 16))
     assert choose_backend(grid, 1, CPU, torch.bfloat16) == "gather_sdpa"
+    grid = RegionGrid.from_regions(64, 64, (16, 16))
     assert choose_backend(grid, 128, CPU, torch.bfloat16) == "masked_sdpa"
 
 

@@ -12,7 +12,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from shapes import SMALL
 
-from biformer_lit import ConfigError, DetectionTask, load_task
+from biformer_lit import ConfigError, DataError, DetectionTask, load_task
+from biformer_lit.callbacks import TrialReport
 from biformer_lit.cli import main, parse_fit
 from biformer_lit.data import DetectionAugmentation, DetectionDataModule
 from biformer_lit.data.scenes import Scenes
@@ -183,3 +184,25 @@ def test_costs_of_a_config(tmp_path):
     assert large[1] > 3 * plain[1]
     assert masks[1] > plain[1]
     assert other[0] > plain[0] + 1e7
+
+
+def test_a_figure_that_nothing_can_be_measured_on_is_no_divergence(tmp_path, caplog):
+    """A split of which the first batch shows no object that counts."""
+    report = TrialReport(str(tmp_path / "trial"), "val/map", "max", "best", "digest", 1, 1)
+    run = trainer(tmp_path, callbacks=[report], limit_train_batches=1)
+    crowded = data()
+    detection = task()
+
+    def without_truth(batch, name):
+        for objects in batch["objects"]:
+            objects["crowd"] = torch.ones_like(objects["crowd"])
+        return DetectionTask.evaluate(detection, batch, name)
+
+    detection.evaluate = without_truth
+    with pytest.raises(
+        DataError, match=r"^val/map cannot be measured in epoch 1: the validation data holds nothing th"
+    ):
+        run.fit(detection, datamodule=crowded)
+    assert json.loads((tmp_path / "trial/failure.json").read_text())["kind"] == "error"
+    assert detection.unmeasured == {"val/map"}
+    assert "val/map: nothing in the val data could be measured, as it holds nothing that counts" in caplog.text
