@@ -30,7 +30,16 @@ from biformer_lit.cli import main, run
 ONE_STEP = "--trainer.max_epochs 1 --trainer.limit_train_batches 1 --trainer.limit_val_batches 1"
 
 # Lightning's ordinary lines, which a subprocess shows on stderr before ours
-LOG_LINES = ("Seed set to", "GPU available", "TPU available", "💡 Tip", "`Trainer", "Loading `", "Restoring states")
+LOG_LINES = (
+    "data '",
+    "Seed set to",
+    "GPU available",
+    "TPU available",
+    "💡 Tip",
+    "`Trainer",
+    "Loading `",
+    "Restoring states",
+)
 
 COMMAND_LINES = [
     pytest.param(
@@ -498,7 +507,7 @@ DATA = [
     ),
     pytest.param(
         "fit $tiny --data.dataset $files/folders --data.batch_size 8 --trainer.limit_train_batches 1.0",
-        r"split 'train', row 0: the image cannot be read \(zero bytes are stored\); .*on_bad_image",
+        r"split 'train', row 0 \(train.x.00.png\): the image cannot be read \(zero bytes are stored\); .*on_bad_image",
         id="empty-image-file",
     ),
     pytest.param(

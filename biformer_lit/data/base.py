@@ -31,14 +31,15 @@ from biformer_lit.data.preprocessing import PreparedImages
 from biformer_lit.data.rendering import Rendering
 from biformer_lit.data.samples import PARTS, Part, Read, RowDataset, RowStream, Skipped, Source
 from biformer_lit.data.sampling import EvalSampler, TrainSampler
-from biformer_lit.data.streams import UNKNOWN_STRIDE, Shards, find_shards, number_rows
+from biformer_lit.data.streams import Shards, find_shards, number_rows
+from biformer_lit.data.telling import ToldData
 from biformer_lit.errors import ConfigError, DataError
 from biformer_lit.seeding import base_seed, derive_seed
 
 _log = logging.getLogger(__name__)
 
 
-class HFDataModule(PreparedImages, LightningDataModule):
+class HFDataModule(PreparedImages, ToldData, LightningDataModule):
     """Opens the data set, divides it, and makes loaders whose batches depend on the position only.
 
     A task's data module implements ``find_targets`` and ``reader``, and may override ``check``, ``divide``,
@@ -206,6 +207,8 @@ class HFDataModule(PreparedImages, LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Open the data set and check what ``stage`` needs; what is done already is not done again.
 
+        With a trainer the rows are looked at, and what was understood of them is told; see ``overview``.
+
         Args:
             stage: ``fit``, ``validate``, ``test``, ``predict``, or None for fit.
 
@@ -219,6 +222,7 @@ class HFDataModule(PreparedImages, LightningDataModule):
         for part in PARTS[stage or "fit"]:
             if part not in self._sources:
                 self._prepare(part)
+        self.tell(stage or "fit")
 
     def _open(self) -> None:
         splits = self.load()
@@ -292,14 +296,6 @@ class HFDataModule(PreparedImages, LightningDataModule):
             rows = np.arange(0 if self.streaming else len(table))
         self.skipped.setdefault(split, Skipped(split))
         self._sources[part] = Source(table, split, rows, self.identity, self._files)
-        if self.streaming and not self._shards[split].counted:
-            _log.info(
-                "split %r: nobody knows how many rows each of its %d files has, so that index counts the rows of each "
-                "from a multiple of %d; files and keys, where rows have them, are in the entries file and image_id",
-                split,
-                len(self._shards[split].starts),
-                UNKNOWN_STRIDE,
-            )
 
     def _require_rows(self, split: str) -> None:
         if not self.streaming and len(self._tables[split]) == 0:

@@ -21,7 +21,8 @@ from biformer_lit.data.labels import (
     streamed_classes,
 )
 from biformer_lit.data.rendering import PLAIN, Rendering
-from biformer_lit.data.samples import Part, Read
+from biformer_lit.data.samples import Part, Read, Source
+from biformer_lit.data.telling import count_numbers
 from biformer_lit.data.transforms import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -160,6 +161,13 @@ class ClassificationDataModule(NumberedClasses, HFDataModule):
             numbers = self._classes_of(split).encode(labels, split)  # the data's own, so that no network moves a split
             require_labelled(numbers, split)
             self._numbers[split] = numbers
+
+    def count_classes(self, part: Part, source: Source) -> tuple[Integers | None, int]:
+        """Images of each class; see ``HFDataModule``."""
+        numbers = self._numbers.get(source.split)
+        if numbers is None:
+            return None, 0
+        return count_numbers(numbers[source.rows], len(self.own_class_names)), len(source.rows)
 
     def divide(self, split: str) -> tuple[Integers, Integers]:
         """Stratified division of the training rows; see ``HFDataModule``."""

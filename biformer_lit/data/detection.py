@@ -23,6 +23,7 @@ from biformer_lit.data.checks import require
 from biformer_lit.data.class_numbers import NumberedClasses
 from biformer_lit.data.columns import find_objects_column, object_fields
 from biformer_lit.data.dense import DenseDataModule
+from biformer_lit.data.headers import Header
 from biformer_lit.data.images import decode_turned
 from biformer_lit.data.labels import (
     UNLABELLED,
@@ -36,11 +37,13 @@ from biformer_lit.data.labels import (
 from biformer_lit.data.loaders import Collate
 from biformer_lit.data.mask_transforms import DIVISOR
 from biformer_lit.data.masks import ID2LABEL, read_id2label
+from biformer_lit.data.object_counts import count_objects
 from biformer_lit.data.object_fit import Placed, place_some, require_fitting
 from biformer_lit.data.object_survey import require_readable, require_scored
 from biformer_lit.data.objects import NO_OBJECTS, ObjectFields, ReadObjects, field_values, find_fields
 from biformer_lit.data.rendering import PLAIN, Rendering
-from biformer_lit.data.samples import Part, Read
+from biformer_lit.data.samples import Part, Read, Source
+from biformer_lit.data.survey import Inspect
 from biformer_lit.errors import DataError
 
 _DEFAULT_AUGMENTATION = DetectionAugmentation()
@@ -141,6 +144,7 @@ class DetectionDataModule(NumberedClasses, DenseDataModule):
     """
 
     targets: ClassVar[Literal["classes", "maps", "objects"] | None] = "objects"
+    unit: ClassVar[str] = "objects"
 
     def __init__(
         self,
@@ -273,6 +277,30 @@ class DetectionDataModule(NumberedClasses, DenseDataModule):
                 require_scored(column.take(pa.array(rows)), fields, what, remedy)
         return parts
 
+    def inspector(self, part: Part, source: Source) -> Inspect | None:
+        """Reads boxes and categories as the run will, without masks; see ``HFDataModule``."""
+        if self._fields is None or self._classes is None:
+            return None
+        classes = self._own_classes_of(source.split, self._fields)
+        read = replace(self._read_objects(self._frame(source.table, source.split)), masks=False, classes=classes)
+
+        def inspect(row: dict[str, Any], where: str, header: Header) -> Repairs:
+            return read(row, header.size, where, header.orientation)[1]
+
+        return inspect
+
+    def count_classes(self, part: Part, source: Source) -> tuple[Integers | None, int]:
+        """Objects of each class; see ``HFDataModule``."""
+        fields = self._fields
+        if fields is None or self._classes is None or fields.column not in source.table.column_names:
+            return None, 0
+        classes = self._own_classes_of(source.split, fields)
+        column = stored_column(source.table, fields.column)
+        counts = count_objects(
+            column, source.rows, fields, classes, lambda row: source.names_of(row, source.table[row])[1]
+        )
+        return counts, len(source.rows)
+
     def _frame(self, table: Any, split: str) -> BoxFrame:
         """Which pixels the objects of turned images are in, in this split."""
         frame = BoxFrame(self.box_orientation, self._size_columns)
@@ -290,9 +318,13 @@ class DetectionDataModule(NumberedClasses, DenseDataModule):
 
     def _classes_of(self, split: str, fields: ObjectFields) -> Classes:
         """The classes as a split stores them, numbered as in batches."""
+        return self._own_classes_of(split, fields).numbered_as(self.class_names)
+
+    def _own_classes_of(self, split: str, fields: ObjectFields) -> Classes:
+        """The classes as a split stores them, numbered in the data set's own order."""
         classes: Any = self._classes
         stored = object_fields((self._tables[split].features or {}).get(fields.column)).get(fields.category)
-        return classes.of_split(stored, split).numbered_as(self.class_names)  # type: ignore[no-any-return]
+        return classes.of_split(stored, split)  # type: ignore[no-any-return]
 
     def _wants_masks(self) -> bool:
         if self.masks is not None:

@@ -12,7 +12,7 @@ from biformer_lit.data.checks import require
 from biformer_lit.data.class_numbers import numbers_in_split
 from biformer_lit.data.columns import listed
 from biformer_lit.data.folder.files import Files, read_text
-from biformer_lit.data.images import open_image, read_tiff, reading, stored_content, upright
+from biformer_lit.data.images import BadImageError, open_image, read_tiff, reading, stored_content, upright
 from biformer_lit.data.labels import Integers
 from biformer_lit.data.loading import local_path
 from biformer_lit.data.tiff import INTEGERS, is_tiff, tiff_layout
@@ -73,12 +73,13 @@ def require_size(mask: tuple[int, ...], image: tuple[int, int], where: str) -> N
         where: What the message of the error starts with.
 
     Raises:
-        DataError: If they differ.
+        BadImageError: If they differ; which of the two is wrong is not known, but the row cannot be used.
     """
     if tuple(mask) != image:
-        raise DataError(
+        raise BadImageError(
             f"{where}: the mask has {mask[1]}x{mask[0]} pixels, but its image has {image[1]}x{image[0]} "
-            "(upright, as its EXIF orientation says); make them alike or remove the row"
+            "(upright, as its EXIF orientation says); make them alike or remove the row, or set "
+            "data.init_args.on_bad_image: skip"
         )
 
 

@@ -69,6 +69,11 @@ class Source(NamedTuple):
         """A row and its file or key, as they stand in messages."""
         return describe_row(index) + ("" if self.identity is None else self.identity.called(stored))
 
+    def names_of(self, index: int, stored: dict[str, Any]) -> tuple[str, str]:
+        """What a row is called in messages, and what its errors begin with."""
+        called = self.called(index, stored)
+        return called, f"split {self.split!r}, {called}"
+
     def named(self, sample: dict[str, Any], stored: dict[str, Any]) -> dict[str, Any]:
         """The sample with what identifies its image besides the row."""
         return sample if self.identity is None else {**sample, **self.identity.of(stored)}

@@ -7,12 +7,16 @@ import datasets
 import numpy as np
 import torch
 
+from biformer_lit.data.boxes import Repairs
 from biformer_lit.data.checks import require
 from biformer_lit.data.class_numbers import NumberedClasses
 from biformer_lit.data.columns import find_mask_column
 from biformer_lit.data.dense import DenseDataModule
+from biformer_lit.data.headers import Header
 from biformer_lit.data.images import decode_image, is_empty
+from biformer_lit.data.labels import Integers
 from biformer_lit.data.loaders import Collate
+from biformer_lit.data.mask_survey import require_header, survey_pixels
 from biformer_lit.data.mask_transforms import (
     DIVISOR,
     EvalPair,
@@ -23,9 +27,11 @@ from biformer_lit.data.mask_transforms import (
 )
 from biformer_lit.data.masks import LabelRange, decode_mask, name_classes, require_size, stored_classes
 from biformer_lit.data.rendering import PLAIN, Rendering
-from biformer_lit.data.samples import Part, Read
+from biformer_lit.data.samples import Part, Read, Source
+from biformer_lit.data.survey import Inspect
 from biformer_lit.errors import DataError
 
+_NO_MASK = "{where}: the mask is missing; remove the row or label it"
 _DEFAULT_AUGMENTATION = SegmentationAugmentation()
 
 
@@ -61,7 +67,7 @@ class ReadSegmented:
         stored = None if self.mask_column is None else row.get(self.mask_column)
         if self.labels is None or is_empty(stored):
             if self.labelled:
-                raise DataError(f"{where}: the mask is missing; remove the row or label it")
+                raise DataError(_NO_MASK.format(where=where))
             numbers = np.full(shape, self.ignore_index, np.int64)
         else:
             numbers = decode_mask(stored, where)
@@ -102,6 +108,7 @@ class SegmentationDataModule(NumberedClasses, DenseDataModule):
     """
 
     targets: ClassVar[Literal["classes", "maps", "objects"] | None] = "maps"
+    unit: ClassVar[str] = "pixels"
 
     def __init__(
         self,
@@ -149,6 +156,33 @@ class SegmentationDataModule(NumberedClasses, DenseDataModule):
                 f"split {split!r} has no column {self._mask_column!r}; name a split with masks, or use predict"
             )
 
+    def inspector(self, part: Part, source: Source) -> Inspect | None:
+        """Looks at the header of the label map; see ``HFDataModule``."""
+        column = self._mask_column
+        if column is None:
+            return None
+
+        def inspect(row: dict[str, Any], where: str, header: Header) -> Repairs:
+            stored = row.get(column)
+            if not is_empty(stored):
+                require_header(stored, header.size, where)
+            elif part != "predict":
+                raise DataError(_NO_MASK.format(where=where))
+            return Repairs()
+
+        return inspect
+
+    def count_classes(self, part: Part, source: Source) -> tuple[Integers | None, int]:
+        """Pixels of each class, as far as there is time; see ``HFDataModule``."""
+        if self._mask_column is None or part == "predict":
+            return None, 0
+        own = self._own_numbers_of(part)
+        labels = LabelRange(len(own), self.ignore_index, self.reduce_zero_label, own)
+        found = survey_pixels(source, self._mask_column, labels, len(self.own_class_names), self.look_seconds)
+        found.require_sound(self.on_bad_image == "skip")
+        found.require_two_classes(source.split, self.own_class_names, self.ignore_index)
+        return found.pixels, found.looked
+
     def reader(self, image_column: str, part: Part) -> Read:
         """The function that makes a sample of a stored row; see ``HFDataModule``."""
         transform: PairTransform = EvalPair(self.eval_size, self.mean, self.std)
@@ -169,12 +203,16 @@ class SegmentationDataModule(NumberedClasses, DenseDataModule):
     def _numbers_of(self, part: Part) -> tuple[int, ...]:
         """The number in batches of each class that the part's split stores, in the order in which it stores them."""
         numbers = self.class_numbers
+        return tuple(numbers[number] for number in self._own_numbers_of(part))
+
+    def _own_numbers_of(self, part: Part) -> tuple[int, ...]:
+        """The same in the data set's own order of classes."""
+        names = self.own_class_names
         features = self._features.get(self._sources[part].split) if part in self._sources else None
         if features is None:
-            return tuple(numbers)
-        split, names = self._sources[part].split, self.own_class_names
-        stored = stored_classes(self.dataset, features, names, self.reduce_zero_label, split)
-        return tuple(numbers[number] for number in stored)
+            return tuple(range(len(names)))
+        split = self._sources[part].split
+        return tuple(stored_classes(self.dataset, features, names, self.reduce_zero_label, split))
 
     def check_numbers(self, numbers: list[int]) -> None:
         """Refuse a network one of whose classes has the number that means no class; see ``NumberedClasses``."""

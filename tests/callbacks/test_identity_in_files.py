@@ -96,7 +96,7 @@ def test_categories_are_matched_by_name(tmp_path):
     task = SimpleNamespace(predicts="objects", class_names=["cat", "dog", "elk"], category_ids=[7, 8, 9], num_classes=3)
     written = {}
     for name, data in {
-        "other order": SimpleNamespace(class_names=["dog", "cat"], category_ids=[18, 17]),
+        "other order": SimpleNamespace(own_class_names=["dog", "cat"], category_ids=[18, 17]),
         "no data module": None,
     }.items():
         writer = PredictionWriter(str(tmp_path / name))
