@@ -21,16 +21,13 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from biformer_lit.errors import ConfigError
+from biformer_lit.sweep.alive import Watch
 from biformer_lit.sweep.claim import Claim
 from biformer_lit.sweep.jobs import Job, Standing, standing_of, this_machine
 from biformer_lit.sweep.storage import patiently
 from biformer_lit.sweep.trial import lock_folder
 
 T = TypeVar("T")
-
-STALE = 600.0
-"""Seconds without a sign of life after which a trial of another machine is given up."""
-_UNOWNED = 60.0  # seconds that a trial in a database may run before its owner's name, or its job, is written
 
 
 class Ledger:
@@ -67,6 +64,7 @@ class Ledger:
         folder.mkdir(parents=True, exist_ok=True)
         found = folder.stat()  # by number, for it may be moved; a lock in another folder says nothing of ours
         self.owner = f"{this_machine()}:{found.st_dev}:{found.st_ino}"
+        self.watch = Watch(self.owner, folder, local, say)
         self.patience: float | None = None
         direction = StudyDirection.MAXIMIZE if mode == "max" else StudyDirection.MINIMIZE
 
@@ -269,8 +267,10 @@ class Ledger:
         while True:
             running = self.ask(lambda: self.storage.get_all_trials(self.study_id, False, (TrialState.RUNNING,)))
             # those of this machine are dead, or they would be alone now
-            open_ = [t for t in running if t.number < number and "job" not in t.user_attrs and not self._is_ours(t)]
-            if not any(_silent(trial) < _UNOWNED for trial in open_):
+            open_ = [
+                t for t in running if t.number < number and "job" not in t.user_attrs and not self.watch.lock_decides(t)
+            ]
+            if not any(self.watch.is_alive(trial) for trial in open_):
                 return
             time.sleep(0.2)
 
@@ -313,7 +313,7 @@ class Ledger:
         reaped = []
         found = self.ask(lambda: self.storage.get_all_trials(self.study_id, states=(TrialState.RUNNING,)))
         for trial in found:
-            if self._is_alive(trial):
+            if self.watch.is_alive(trial):
                 continue
             trial_id = self._id(trial.number)
             try:
@@ -323,21 +323,6 @@ class Ledger:
             if self.finish(trial_id, TrialState.FAIL) and "job" in trial.user_attrs:
                 reaped.append(trial.user_attrs["job"])
         return reaped
-
-    def _is_alive(self, trial: FrozenTrial) -> bool:
-        if not self._is_ours(trial):
-            known = "owner" in trial.user_attrs and "job" in trial.user_attrs
-            return _silent(trial) < (STALE if known else _UNOWNED)
-        job = trial.user_attrs.get("job")  # without one, it is being drawn
-        lock = lock_folder(self.folder if job is None else self.folder / "cells" / job)
-        if lock is None:
-            return True
-        lock.close()
-        return False
-
-    def _is_ours(self, trial: FrozenTrial) -> bool:
-        """Whether a lock in our folder says whether its owner lives."""
-        return bool(trial.user_attrs.get("owner", self.owner if self.local else None) == self.owner)
 
     def set(self, trial_id: int, name: str, value: Any) -> None:
         """Write something down of a trial.
@@ -361,12 +346,6 @@ def _counts(trial: FrozenTrial, trials: Iterable[FrozenTrial]) -> bool:
         if other.user_attrs["attempt"] == trial.user_attrs["attempt"] and other.number < trial.number:
             return False
     return True
-
-
-def _silent(trial: FrozenTrial) -> float:
-    """Seconds since its last sign of life."""
-    start = 0.0 if trial.datetime_start is None else trial.datetime_start.timestamp()
-    return float(time.time() - trial.user_attrs.get("seen", start))
 
 
 def _suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> Any:

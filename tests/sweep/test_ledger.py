@@ -8,11 +8,11 @@ import pytest
 from optuna.trial import TrialState
 from studies import check_epochs, completions, entries, study, sweep
 
+from biformer_lit.sweep import alive, jobs, runner
 from biformer_lit.sweep import claim as claim_module
-from biformer_lit.sweep import jobs, runner
 from biformer_lit.sweep import ledger as ledger_module
 from biformer_lit.sweep.jobs import Job
-from biformer_lit.sweep.ledger import STALE, Ledger
+from biformer_lit.sweep.ledger import Ledger
 from biformer_lit.sweep.storage import closing, open_storage, patiently
 from biformer_lit.sweep.trial import lock_folder
 
@@ -157,9 +157,14 @@ def test_given_up_while_it_was_claimed(make, monkeypatch):
     lock_folder(ledger.folder / "cells" / job().key).close()  # it is free
 
 
-@pytest.mark.parametrize(("silent", "reaped"), [(STALE - 60, False), (STALE + 60, True)])
-def test_another_machine(make, monkeypatch, silent, reaped):
-    """Its locks say nothing here; only its silence does."""
+def watched(ledger, seconds):
+    """As if the ledger had looked first so long ago."""
+    ledger.watch._watched = {number: (sign, since - seconds) for number, (sign, since) in ledger.watch._watched.items()}
+
+
+@pytest.mark.parametrize("clock", [-20 * 60, 0, 20 * 60])
+def test_another_machine(make, monkeypatch, clock):
+    """Its locks say nothing here, nor does its clock; only its silence does, for as long as we watch."""
     monkeypatch.setattr(ledger_module, "this_machine", lambda: "elsewhere:1")
     there = make()
     monkeypatch.undo()
@@ -167,9 +172,55 @@ def test_another_machine(make, monkeypatch, silent, reaped):
     there.enqueue([job()])
     claim = there.claim(space)
     claim.lock.close()
-    there.set(claim.trial_id, "seen", time.time() - silent)
-    assert here.reap() == ([job().key] if reaped else [])
-    assert states(here) == (["FAIL"] if reaped else ["RUNNING"])
+    for _ in range(3):  # it lives, by whatever clock
+        there.set(claim.trial_id, "seen", clock + time.time())
+        assert here.reap() == []
+        watched(here, alive.STALE - 60)
+    assert here.reap() == []
+    watched(here, 120)
+    assert here.reap() == [job().key]
+    assert states(here) == ["FAIL"]
+
+
+def test_a_machine_that_is_long_dead(make, monkeypatch):
+    """No clock is wrong by a night: a few minutes of silence are enough, and it is said what we wait for."""
+    monkeypatch.setattr(ledger_module, "this_machine", lambda: "elsewhere:1")
+    there = make()
+    monkeypatch.undo()
+    there.enqueue([job()])
+    claim = there.claim(space)
+    there.set(claim.trial_id, "seen", time.time() - 8 * 3600)
+    claim.lock.close()
+    here, said = make(), []
+    here.watch.say = said.append
+    assert here.reap() == []
+    watched(here, 100)
+    assert here.reap() == []
+    assert [line for line in said if "elsewhere gave its last sign of life 480 min ago" in line] == said[:1]
+    assert len(said) == 1
+    watched(here, 60)
+    assert here.reap() == [job().key]
+
+
+@pytest.mark.parametrize(
+    ("machine", "at_once"),
+    [
+        ("{host}:another-boot", True),  # started anew
+        ("other-container:{boot}", True),  # the same kernel: locks tell
+        ("elsewhere:another-boot", False),
+    ],
+)
+def test_after_a_reboot(make, monkeypatch, machine, at_once):
+    """The same host and folder with another boot id is dead at once, unless somebody holds the trial's lock."""
+    host, boot = jobs.this_machine().split(":")
+    monkeypatch.setattr(ledger_module, "this_machine", lambda: machine.format(host=host, boot=boot))
+    before = make()
+    monkeypatch.undo()
+    before.enqueue([job()])
+    claim = before.claim(space)
+    assert make().reap() == []  # the lock is held: a second machine of this name, on a shared disk
+    claim.lock.close()
+    assert make().reap() == ([job().key] if at_once else [])
 
 
 def test_another_folder_of_this_machine(make):
@@ -190,7 +241,7 @@ def test_killed_between_claiming_and_signing(make, monkeypatch):
     assert ledger._take(ledger._id(trial.number))
     if not ledger.local:  # somebody may be about to sign
         assert ledger.reap() == []
-        monkeypatch.setattr(ledger_module, "_UNOWNED", -1.0)
+        monkeypatch.setattr(alive, "UNOWNED", -1.0)
     assert ledger.reap() == [job().key]
 
 
@@ -294,7 +345,7 @@ def test_answers_that_get_lost(tmp_path, monkeypatch, storage, seed):
         return patiently(once, lambda _: None, seconds)
 
     monkeypatch.setattr(ledger_module, "patiently", flaky)
-    monkeypatch.setattr(ledger_module, "_UNOWNED", 0.5)
+    monkeypatch.setattr(alive, "UNOWNED", 0.5)
     monkeypatch.setattr(runner, "_REAP", 0.5)
     monkeypatch.setattr("biformer_lit.sweep.storage.time.sleep", lambda _: None)
     monkeypatch.setattr(runner, "_ASK", 0.1)
