@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
 
-from biformer_lit.cli.refusing import fail
+from biformer_lit.cli.limits import limit_reached, raise_file_limit
+from biformer_lit.cli.refusing import fail, fail_at_once
 from biformer_lit.cli.streams import lasting_streams, plain_messages
 from biformer_lit.errors import BiFormerLitError, ConfigError, lost_contact
 from biformer_lit.messages import COMMANDS, one_line
@@ -124,15 +125,23 @@ def run_command(command: Callable[..., None]) -> None:
 
 @contextlib.contextmanager
 def _errors_in_one_line() -> Iterator[None]:
+    raise_file_limit()
+    usual = sys.excepthook
+    # a thread of multiprocessing's tells of it, too, and what the main one says is enough
+    sys.excepthook = lambda kind, error, trace: None if limit_reached(error) else usual(kind, error, trace)
     try:
         yield
     except Exception as error:
+        if (limit := limit_reached(error)) is not None:
+            fail_at_once(limit)
         message = _users_error(error) or _spawned_error(error)
         if message is not None:
             fail(one_line(message))
         if lost_contact(error):
             _wait_for_the_reason(error)
         raise
+    finally:
+        sys.excepthook = usual
 
 
 def _wait_for_the_reason(error: Exception) -> NoReturn:

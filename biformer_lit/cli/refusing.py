@@ -1,5 +1,6 @@
 """How the command line refuses what it was given: one line and exit status 2."""
 
+import os
 import sys
 from typing import NoReturn
 
@@ -11,6 +12,13 @@ def fail(message: str) -> NoReturn:
     """Leave with one line and exit status 2."""
     sys.stderr.write(f"error: {visible(message)}\n")
     raise SystemExit(2)
+
+
+def fail_at_once(message: str) -> NoReturn:
+    """The same without tidying up, which needs what the machine has just refused and would end in tracebacks."""
+    sys.stderr.write(f"error: {message}\n")
+    sys.stderr.flush()
+    os._exit(2)
 
 
 class OneLineErrors:

@@ -32,6 +32,7 @@ from biformer_lit.cli.compilation import check_compile
 from biformer_lit.cli.disk import one_disk_error
 from biformer_lit.cli.from_checkpoint import with_settings_of
 from biformer_lit.cli.given import given_data_settings
+from biformer_lit.cli.output_paths import check_no_address, check_output_paths
 from biformer_lit.cli.refusing import OneLineErrors
 from biformer_lit.cli.repeating import leave_trials_alone
 from biformer_lit.cli.run_folder import NAMES, claim_versions, newest_checkpoint
@@ -148,6 +149,7 @@ class BiFormerCLI(LightningCLI):
                     "--model.weights FILE"
                 )
             return
+        check_no_address("ckpt_path", path)
         contents = read_checkpoint(path, resume=subcommand == "fit")
         class_name(contents, path)
         if subcommand == "fit" and "optimizer_states" not in contents:
@@ -165,6 +167,7 @@ class BiFormerCLI(LightningCLI):
         The parser takes an error in a constructor for a failed attempt at a type, and wraps it in its own.
         """
         leave_trials_alone(self.config[self.subcommand].trainer)
+        check_output_paths(self.config[self.subcommand])
         try:
             super().instantiate_classes()
         except ValueError as error:
