@@ -1,10 +1,12 @@
 """Data module for image classification."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import datasets
 
+from biformer_lit.class_names import shorten
 from biformer_lit.data.base import HFDataModule
 from biformer_lit.data.checks import require, require_normalisation
 from biformer_lit.data.class_numbers import NumberedClasses
@@ -145,6 +147,23 @@ class ClassificationDataModule(NumberedClasses, HFDataModule):
             return []
         self._label_column, self._own_names = column, self._classes.names
         return [column]
+
+    def release_folders(self, names: Sequence[str], num_classes: int | None) -> None:
+        """Take the folders of images for no classes if they are called nothing that a trained network knows.
+
+        For prediction, which needs no labels: images may lie in folders for any other reason.
+
+        Args:
+            names: Names of the classes of the network; empty if nothing names them.
+            num_classes: Number of its classes, if known.
+        """
+        own = self._own_names
+        if own is None or self.folder is None or not self.folder.class_folders:
+            return
+        if set(own) & set(names) if names else num_classes in {None, len(own)}:
+            return
+        self._no_classes = f"the folders ({shorten(own)}) are called like none of the network's classes"
+        self._label_column = self._own_names = self._classes = None
 
     def check(self, table: Any, split: str, part: Part) -> None:
         """Refuse rows without a valid label, except for prediction; see ``HFDataModule``."""

@@ -11,7 +11,6 @@ import pyarrow as pa
 from biformer_lit.data.digits import load_digits_dataset
 from biformer_lit.data.folder import ClassFolder, Files, Splits, open_folder
 from biformer_lit.data.folder.opening import stream
-from biformer_lit.data.folder.splits import usual_split
 from biformer_lit.data.scenes import SCENES, Scenes, load_scenes
 from biformer_lit.errors import BiFormerLitError, ConfigError, DataError
 
@@ -154,8 +153,6 @@ def find_split(
         ConfigError: If ``given`` is not among ``names``.
     """
     if given is not None:
-        if given not in names and usual_split(given) in names:  # a folder "val" is the split validation
-            return usual_split(given)
         if given not in names:
             argument = "val_split" if kind == "validation" else f"{kind}_split"
             raise ConfigError(f"data.init_args.{argument}: no split {given!r}; the data set has {', '.join(names)}")

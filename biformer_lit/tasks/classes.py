@@ -62,6 +62,8 @@ class NetworkClasses:
                 self.take(read_origin(task.weights))
         if self.origin is not None and not task.is_built:
             self._take_number(self.origin)
+        if stage == "predict" and hasattr(data, "release_folders"):
+            data.release_folders(self.names, task.num_classes)
         if task.is_built or (self.origin is not None and task.num_classes is not None):
             self._follow(data)
         else:

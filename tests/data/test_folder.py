@@ -199,7 +199,7 @@ def test_which_split_is_predicted(fill):
         classes(folder, "predict", predict_split="x")
     fill(*several("test/cat/{}.jpg", 2), *several("val/cat/{}.jpg", 1))
     assert classes(folder, "predict").num_rows("predict") == 2
-    assert classes(folder, "predict", predict_split="val").num_rows("predict") == 1
+    assert classes(folder, "predict", predict_split="validation").num_rows("predict") == 1
 
 
 @pytest.mark.parametrize("stage", ["fit", "test"])
@@ -372,3 +372,16 @@ def test_a_path_is_a_path(fill, make_table, monkeypatch, tmp_path, name, streami
     data.setup("predict")
     assert sum(len(batch["index"]) for batch in data.predict_dataloader()) == 3
     assert neighbour.is_dir()
+
+
+def test_folders_that_are_no_classes_do_not_hinder_prediction(fill):
+    folder = fill(*several("monday/{}.jpg"), *several("tuesday/{}.jpg"))
+    data = classes(folder, "predict")
+    data.release_folders(["cat", "monday"], 2)  # one that the network knows: then they are classes
+    assert data.own_class_names == ["monday", "tuesday"]
+    data.release_folders([], 2)  # nothing names the network's classes, but these are as many
+    assert data.own_class_names == ["monday", "tuesday"]
+    data.release_folders(["cat", "dog"], 2)
+    with pytest.raises(ConfigError, match=r"the folders \(monday, tuesday\) are called like none of the network's"):
+        data.own_class_names  # noqa: B018
+    assert [batch["label"].tolist() for batch in data.predict_dataloader()] == [[-1, -1]] * 4

@@ -91,7 +91,7 @@ def _labelled_tables(
     pick = -1 if class_folder == "last" else 0
     classes = None
     if report.unlabelled is None:
-        classes = _classes(rows, pick, declared)
+        classes, report.class_folders = _classes(rows, pick, declared), True
         _tell_lost_classes(files, others, rows, report)
     return {row.split: _table(row, classes, pick) for row in rows}
 

@@ -21,6 +21,7 @@ class FolderReport:
         unused: Files that look as if they were to be used, and are not, by the reason.
         remarks: What else is to be said.
         unlabelled: Why there is nothing to learn from, in words for the user; None if there is.
+        class_folders: Whether classes are called what folders are called.
     """
 
     kind: str
@@ -28,6 +29,7 @@ class FolderReport:
     unused: dict[str, list[str]] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     unlabelled: str | None = None
+    class_folders: bool = False
 
     @property
     def seen(self) -> int:
