@@ -13,6 +13,7 @@ from biformer_lit.invocation import is_command_line
 if TYPE_CHECKING:
     from biformer_lit.attention import BiLevelRoutingAttention, RoutingRecord, record_routing
     from biformer_lit.backbone import Backbone, BiFormer, LoadReport, convert_checkpoint, fold_norms, load_weights
+    from biformer_lit.data import image_transform
     from biformer_lit.plugins import AtomicCheckpointIO
     from biformer_lit.tasks import ClassificationTask, DetectionTask, SegmentationTask, load_task
 
@@ -38,6 +39,7 @@ __all__ = [
     "__version__",
     "convert_checkpoint",
     "fold_norms",
+    "image_transform",
     "load_task",
     "load_weights",
     "record_routing",
@@ -49,6 +51,7 @@ _HOMES = {
     **dict.fromkeys(
         ("Backbone", "BiFormer", "LoadReport", "convert_checkpoint", "fold_norms", "load_weights"), "backbone"
     ),
+    "image_transform": "data",
     **dict.fromkeys(("ClassificationTask", "DetectionTask", "SegmentationTask", "load_task"), "tasks"),
 }
 

@@ -1,5 +1,6 @@
 """Weights from files: released checkpoints of both layouts, our own, and safetensors, checked before loading."""
 
+import json
 import logging
 import pickle
 import re
@@ -36,6 +37,7 @@ _RENAMES = tuple(
 _STEM_NAMES = {"0": "conv1", "1": "norm1", "3": "conv2", "4": "norm2"}
 _PATCH_STEM_NAMES = {"0": "conv", "1": "norm"}
 _SEED = ".routing_seed"
+_SAID = ("class_names", "preprocessing")  # in our checkpoints, beside the weights
 _MOST_REPEATED = 1_000_000  # numbers of a tensor whose file holds fewer and repeats them
 _DEEPEST = 8  # dicts within dicts that are looked into
 _WRAPPER = re.compile(r"^(?:module\.|_orig_mod\.|net\.|model\.)+")
@@ -248,6 +250,8 @@ def convert_checkpoint(
 ) -> str:
     """Rewrite a checkpoint as safetensors with our parameter names.
 
+    What one of our checkpoints says of its classes and of its preprocessing is kept as metadata.
+
     Args:
         source: Any file that :func:`load_weights` reads.
         destination: The ``.safetensors`` file to make; an existing one is never overwritten.
@@ -266,10 +270,12 @@ def convert_checkpoint(
         raise CheckpointError(f"{destination}: exists already; remove it or choose another name")
     if not destination.parent.is_dir():
         raise CheckpointError(f"{destination}: the folder {destination.parent} does not exist; make it first")
-    state_dict, description = pick_weights(read_checkpoint(source), copy, f"{source}: ")
+    contents = read_checkpoint(source)
+    state_dict, description = pick_weights(contents, copy, f"{source}: ")
+    said = {name: json.dumps(contents[name]) for name in _SAID if isinstance(contents.get(name), list | dict)}
     try:
         with durable(destination) as file:
-            save_file({key: tensor.contiguous() for key, tensor in state_dict.items()}, file.name)
+            save_file({key: tensor.contiguous() for key, tensor in state_dict.items()}, file.name, metadata=said)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{destination}: cannot be written ({error}); choose another place") from None
     return description

@@ -52,9 +52,20 @@ class ConfusionMatrix(Callback):
         shares = counts / counts.sum(1, keepdim=True).clamp_min(1)  # a class that does not occur has a row of zeros
         if not trainer.is_global_zero:
             return
-        figure = draw_confusion(shares, list(getattr(pl_module, "class_names", [])))
+        names = list(getattr(pl_module, "class_names", []))
+        kept = _classes_there(counts, getattr(getattr(pl_module, "network_classes", None), "there", None))
+        if len(kept) < len(counts):
+            shares, names = shares[kept][:, kept], [names[number] for number in kept] if names else []
+        figure = draw_confusion(shares, names)
         for writer in tensorboard_writers(trainer):
             writer.add_figure("val/confusion", figure, trainer.global_step, close=True)
+
+
+def _classes_there(counts: Tensor, there: list[int] | None) -> list[int]:
+    """The classes to draw: those that the data has, None for all, and others that were predicted."""
+    if there is None:
+        return list(range(len(counts)))
+    return sorted({*there, *counts.sum(0).nonzero().flatten().tolist()})
 
 
 def draw_confusion(shares: Tensor, names: list[str]) -> Figure:

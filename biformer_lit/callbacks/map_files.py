@@ -1,6 +1,7 @@
 """Predicted label maps as files."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,19 @@ class MapFiles:
     Args:
         folder: The folder, made here; one with something in it is refused.
         classes: Number of classes.
+        names: What they are called, which ``id2label.json`` then says; None if nothing names them.
 
     Raises:
         ConfigError: If the folder holds something, is a file or a link, or lies where there is none.
     """
 
-    def __init__(self, folder: Path, classes: int) -> None:
+    def __init__(self, folder: Path, classes: int, names: Sequence[str] | None = None) -> None:
         make_folder(folder, "labels", "overlays")
         self.folder = folder
         self.classes = classes
+        if names is not None:
+            text = json.dumps(dict(enumerate(names)), ensure_ascii=False, indent=1)
+            (folder / "id2label.json").write_text(f"{text}\n", encoding="utf-8")
         self.table = ImageTable(folder / "images.csv")
 
     def write_batch(self, trainer: Trainer, outputs: Any, batch: Any) -> None:

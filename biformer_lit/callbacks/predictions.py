@@ -67,7 +67,7 @@ class PredictionWriter(Callback):
             path = path.with_stem(f"{path.stem}-rank{trainer.global_rank}")
         names, data = class_names(pl_module), getattr(trainer, "datamodule", None)
         if predicts == "maps":
-            self.files = MapFiles(path, int(pl_module.num_classes))  # type: ignore[arg-type]
+            self.files = MapFiles(path, int(pl_module.num_classes), names)  # type: ignore[arg-type]
         elif predicts == "objects":
             self.files = ObjectFiles(path, names, self.shown, _category_ids(pl_module, data))
         else:

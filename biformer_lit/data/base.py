@@ -10,7 +10,7 @@ from datasets.distributed import split_dataset_by_node
 from lightning.pytorch import LightningDataModule
 from sklearn.model_selection import train_test_split
 
-from biformer_lit.data.checks import require
+from biformer_lit.data.checks import check_loading, require
 from biformer_lit.data.columns import columns_of, find_image_column, keep_columns
 from biformer_lit.data.folder import ClassFolder, Files, FolderReport
 from biformer_lit.data.identity import Identity, find_identity
@@ -81,11 +81,14 @@ class HFDataModule(PreparedImages, ToldData, LightningDataModule):
             Skipped rows are logged and listed in ``skipped``.
         files_root: A folder whose files may be read besides those inside a local ``dataset``, if its links or rows name
             them.
+        unlabelled: Take the images as unlabelled whatever the data says, for ``predict``: a folder whose sub-folders
+            are no classes of the network, for instance.
 
     Raises:
         ConfigError: If an argument is out of its range.
     """
 
+    _no_classes: str | None = None  # why there are none
     targets: ClassVar[Literal["classes", "maps", "objects"] | None] = None  # for tasks that predict these; None for any
     class_folder: ClassFolder | None = None
 
@@ -110,6 +113,7 @@ class HFDataModule(PreparedImages, ToldData, LightningDataModule):
         on_bad_image: Literal["error", "skip"] = "error",
         predict_split: str | None = None,
         files_root: str | None = None,
+        unlabelled: bool = False,
     ) -> None:
         super().__init__()
         self.dataset, self.config_name, self.revision = dataset, config_name, revision
@@ -122,7 +126,10 @@ class HFDataModule(PreparedImages, ToldData, LightningDataModule):
         self.value_range, self.bands = value_range, bands
         self.rendering = Rendering(value_range, bands)
         self.predict_split, self.files_root = predict_split, files_root
-        self._check_arguments()
+        self.unlabelled = unlabelled
+        if unlabelled:
+            self._no_classes = "data.init_args.unlabelled: true, so nothing can be learnt or measured; use predict"
+        check_loading(self, embedded=self.dataset in EMBEDDED)
         self.repeats = 1
         self.skipped: dict[str, Skipped] = {}
         self.folder: FolderReport | None = None
@@ -132,21 +139,6 @@ class HFDataModule(PreparedImages, ToldData, LightningDataModule):
         self.identity: Identity | None = None
         self._features: dict[str, datasets.Features | None] = {}
         self._sources: dict[Part, Source] = {}
-
-    def _check_arguments(self) -> None:
-        require(bool(self.dataset), "dataset", self.dataset, "must name a data set")
-        if self.dataset in EMBEDDED:
-            for name in ("config_name", "revision"):
-                value = getattr(self, name)
-                require(value is None, name, value, "is for data sets on the hub or in a folder; leave it out")
-        require(0 < self.val_fraction < 1, "val_fraction", self.val_fraction, "must lie between 0 and 1")
-        require(self.split_seed >= 0, "split_seed", self.split_seed, "must not be negative")
-        require(self.shuffle_buffer >= 1, "shuffle_buffer", self.shuffle_buffer, "must be 1 or more")
-        require(self.batch_size >= 1, "batch_size", self.batch_size, "must be 1 or more")
-        require(self.eval_batch_size >= 1, "eval_batch_size", self.eval_batch_size, "must be 1 or more")
-        workers, bad = self.num_workers, self.on_bad_image
-        require(workers is None or workers >= 0, "num_workers", workers, "must not be negative")
-        require(bad in {"error", "skip"}, "on_bad_image", bad, "must be error or skip")
 
     def adopt_preprocessing(self) -> None:
         """Use what ``value_range`` and ``bands`` are now; see ``PreparedImages``."""
@@ -235,12 +227,12 @@ class HFDataModule(PreparedImages, ToldData, LightningDataModule):
         # stored rows as they are, however they were to be shown
         splits = {name: table.with_format(None) for name, table in splits.items()}
         first = self.train_split if self.train_split in splits else next(iter(splits))
+        self._features = {name: table.features for name, table in splits.items()}
         features = columns_of(splits[first], first)
         self._image_column = find_image_column(features, self.image_column)
-        targets = self.find_targets(features, splits[first], first)
+        targets = [] if self.unlabelled else self.find_targets(features, splits[first], first)
         self.identity = find_identity(features, splits[first], self._image_column, targets, self.dataset)
         columns = [self._image_column, *targets, *self.identity.columns]
-        self._features = {name: table.features for name, table in splits.items()}
         if self.streaming:
             self._shards = {name: find_shards(stream) for name, stream in splits.items()}
         self._tables = {name: keep_columns(table, columns) for name, table in splits.items()}

@@ -1,6 +1,7 @@
 """Checks of the arguments of a data module."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from biformer_lit.errors import ConfigError
 
@@ -25,3 +26,28 @@ def require_normalisation(mean: Sequence[float], std: Sequence[float]) -> None:
     """Refuse what cannot normalise images of three channels."""
     require(len(mean) == 3, "mean", mean, "must be three numbers, one per channel")
     require(len(std) == 3 and min(std) > 0, "std", std, "must be three numbers above 0, one per channel")
+
+
+def check_loading(module: Any, *, embedded: bool) -> None:
+    """Refuse arguments of ``HFDataModule`` that are out of their range.
+
+    Args:
+        module: The data module.
+        embedded: Whether its data set comes with the package.
+
+    Raises:
+        ConfigError: Naming the first of them.
+    """
+    require(bool(module.dataset), "dataset", module.dataset, "must name a data set")
+    if embedded:
+        for name in ("config_name", "revision"):
+            value = getattr(module, name)
+            require(value is None, name, value, "is for data sets on the hub or in a folder; leave it out")
+    require(0 < module.val_fraction < 1, "val_fraction", module.val_fraction, "must lie between 0 and 1")
+    require(module.split_seed >= 0, "split_seed", module.split_seed, "must not be negative")
+    require(module.shuffle_buffer >= 1, "shuffle_buffer", module.shuffle_buffer, "must be 1 or more")
+    require(module.batch_size >= 1, "batch_size", module.batch_size, "must be 1 or more")
+    require(module.eval_batch_size >= 1, "eval_batch_size", module.eval_batch_size, "must be 1 or more")
+    workers, bad = module.num_workers, module.on_bad_image
+    require(workers is None or workers >= 0, "num_workers", workers, "must not be negative")
+    require(bad in {"error", "skip"}, "on_bad_image", bad, "must be error or skip")

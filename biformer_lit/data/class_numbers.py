@@ -50,7 +50,7 @@ class NumberedClasses:
         except UnknownClassesError as error:
             raise DataError(
                 f"the classes of the data are not those of the trained network: {error}; name them alike, or give a "
-                "network that was trained on them"
+                "network that was trained on them (to predict all the same, set data.init_args.unlabelled: true)"
             ) from error
 
     def use_classes(self, names: Sequence[str] | None) -> None:

@@ -79,8 +79,8 @@ class ClassificationDataModule(NumberedClasses, HFDataModule):
     Args:
         label_column: Column with the labels, if it cannot be guessed: ``ClassLabel``, integers or strings.
         num_classes: Number of classes. Checked against the data. Integer labels without names are taken as
-            0..num_classes-1 if it is given, and as their sorted different values otherwise; a stream needs
-            it then.
+            0..num_classes-1 if it is given, the last of which must occur in training, and as their sorted different
+            values otherwise; a stream needs it then.
         class_folder: Which folder names the class where the images of a local folder lie in folders within folders:
             the ``first`` below the split's folder, or the ``last``, that of the image.
         image_size: Height and width of the images in pixels.
@@ -140,7 +140,7 @@ class ClassificationDataModule(NumberedClasses, HFDataModule):
                 self._classes = streamed_classes(feature, self._num_classes)
             else:
                 labels = [] if isinstance(feature, datasets.ClassLabel) else stored_labels(table, column, split)
-                self._classes = find_classes(feature, labels, self._num_classes)
+                self._classes = find_classes(feature, labels, self._num_classes, complete=split == self.train_split)
         except DataError as error:
             told = self.folder.unlabelled if self.folder is not None else None
             self._no_classes = told or str(error)  # fatal for all but prediction, see check
@@ -196,7 +196,7 @@ class ClassificationDataModule(NumberedClasses, HFDataModule):
     def _classes_of(self, split: str) -> Classes:
         """The classes as a split stores them, numbered in the data set's own order."""
         classes: Any = self._classes
-        return classes.of_split((self._tables[split].features or {}).get(self._label_column), split)  # type: ignore[no-any-return]
+        return classes.of_split((self._features[split] or {}).get(self._label_column), split)  # type: ignore[no-any-return]
 
     def reader(self, image_column: str, part: Part) -> Read:
         """The function that makes a sample of a stored row; see ``HFDataModule``."""

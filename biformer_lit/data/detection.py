@@ -230,7 +230,7 @@ class DetectionDataModule(NumberedClasses, DenseDataModule):
         if len(values) == 0:
             raise DataError(_no_object(split))
         labels = plain_labels(values, f"{fields.column}.{fields.category}", split, argument)
-        return find_classes(feature, labels, expected, argument)
+        return find_classes(feature, labels, expected, argument, complete=split == self.train_split)
 
     def check(self, table: Any, split: str, part: Part) -> None:
         """Refuse a split without objects, except for prediction; see ``HFDataModule``."""
@@ -323,7 +323,7 @@ class DetectionDataModule(NumberedClasses, DenseDataModule):
     def _own_classes_of(self, split: str, fields: ObjectFields) -> Classes:
         """The classes as a split stores them, numbered in the data set's own order."""
         classes: Any = self._classes
-        stored = object_fields((self._tables[split].features or {}).get(fields.column)).get(fields.category)
+        stored = object_fields((self._features[split] or {}).get(fields.column)).get(fields.category)
         return classes.of_split(stored, split)  # type: ignore[no-any-return]
 
     def _wants_masks(self) -> bool:

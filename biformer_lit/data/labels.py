@@ -155,18 +155,24 @@ def _is_string(kind: Any) -> bool:
 
 
 def find_classes(
-    feature: Any, labels: Sequence[int | str | None], num_classes: int | None, argument: str = "label_column"
+    feature: Any,
+    labels: Sequence[int | str | None],
+    num_classes: int | None,
+    argument: str = "label_column",
+    *,
+    complete: bool = True,
 ) -> Classes:
     """The classes a label column distinguishes.
 
-    A ``ClassLabel`` column names them. Integers are 0..``num_classes``-1 if that number is given. Otherwise
-    the classes are the sorted different labels.
+    A ``ClassLabel`` column names them. Integers are 0..``num_classes``-1 if that number is given and the greatest of
+    them is the last of these. Otherwise the classes are the sorted different labels.
 
     Args:
         feature: The ``datasets`` feature of the label column.
         labels: Stored labels to take the classes from, if the feature does not name them.
         num_classes: The number of classes the user expects, if given.
         argument: The argument that says where labels are stored, for errors.
+        complete: Whether the labels are those of the training data, which has to show the last class at least.
 
     Returns:
         The classes.
@@ -182,7 +188,13 @@ def find_classes(
         if not found:
             raise DataError(f"no row is labelled; set data.init_args.{argument} to the column with the labels")
         integers = [value for value in found if isinstance(value, int)]
-        if num_classes is not None and integers and max(integers) < num_classes:
+        greatest = max(integers, default=-1)
+        if (
+            num_classes is not None
+            and integers
+            and greatest < num_classes
+            and (greatest + 1 == num_classes or not complete)
+        ):
             return Classes(map(str, range(num_classes)), argument=argument)
         values: list[Any] = sorted(integers) if integers else sorted(map(str, found))
         classes = Classes(map(str, values), values, argument)

@@ -11,10 +11,12 @@ from PIL import Image
 from torch import Tensor
 
 from biformer_lit.data.images import REMEDY, decode_image
+from biformer_lit.data.preprocessing import check_preprocessing
 from biformer_lit.data.rendering import PLAIN, Rendering
 from biformer_lit.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from biformer_lit.errors import ConfigError, DataError
 from biformer_lit.routing.paint import Array
+from biformer_lit.tasks.origin import read_origin
 from biformer_lit.yaml_text import load_yaml
 
 Triple: TypeAlias = tuple[float, float, float]
@@ -32,6 +34,7 @@ class Preprocessing:
         std: Standard deviation of each channel that is divided by.
         source: Where the values come from, for people.
         rendering: Which stored values are black and white, and which bands are colours.
+        interpolation: How the photo is resized, bicubic or bilinear.
 
     Raises:
         ConfigError: On a value out of its range.
@@ -42,6 +45,7 @@ class Preprocessing:
     std: Triple = IMAGENET_STD
     source: str = "ImageNet's"
     rendering: Rendering = PLAIN
+    interpolation: str = "bicubic"
 
     def __post_init__(self) -> None:
         if self.size < 1:
@@ -54,7 +58,10 @@ class Preprocessing:
     def resize(self, photo: Image.Image) -> Array:
         """The photo at the network's size and its own aspect ratio, RGB, 0 to 1 (H, W, 3)."""
         width, height = (round(side * self.size / min(photo.size)) for side in photo.size)
-        return np.asarray(photo.resize((width, height), Image.Resampling.BICUBIC), dtype=np.float32) / 255
+        return (
+            np.asarray(photo.resize((width, height), Image.Resampling[self.interpolation.upper()]), dtype=np.float32)
+            / 255
+        )
 
     def normalise(self, pixels: Array) -> Tensor:
         """A batch of one image (1, 3, H, W) from RGB, 0 to 1 (H, W, 3)."""
@@ -63,16 +70,31 @@ class Preprocessing:
 
 
 def find_preprocessing(checkpoint: str | Path) -> Preprocessing:
-    """What a run fed its network, where its config still lies beside the folder of its checkpoints.
+    """What a run fed its network: as its checkpoint says, or its config beside the folder of its checkpoints.
 
-    A checkpoint itself says nothing of the data.
+    Checkpoints of version 0.1 say nothing of the data.
 
     Args:
         checkpoint: A file.
 
     Returns:
-        The run's values, or ImageNet's if there is no such config.
+        The run's values, or ImageNet's if nothing tells them.
+
+    Raises:
+        CheckpointError: If the file cannot be read, or what it says makes no sense.
     """
+    stored = read_origin(checkpoint).preprocessing if Path(checkpoint).is_file() else None
+    if stored is not None:
+        known = check_preprocessing(stored, str(checkpoint))
+        sides = known["image_size"] if isinstance(known["image_size"], list | tuple) else [known["image_size"]]
+        return Preprocessing(
+            known.get("eval_size") or min(sides),
+            _triple(known["mean"]),
+            _triple(known["std"]),
+            f"those of {checkpoint}",
+            Rendering(known["value_range"], known["bands"]),
+            known.get("interpolation", "bicubic"),
+        )
     config = Path(checkpoint).parent.parent / "config.yaml"
     try:
         data = load_yaml(config)["data"]["init_args"]

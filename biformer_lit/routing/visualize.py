@@ -47,9 +47,8 @@ def visualize(
         image: The photo. It is not cropped, and need not be square.
         out: Folder for the pictures; made if it does not exist, refused if it holds anything.
         point: The query: x and y as fractions of the photo's width and height, from the upper left.
-        size: Pixels that the photo's shorter side is resized to. By default what the network was trained with, where
-            the config.yaml of its run still lies beside the checkpoint's folder (the checkpoint itself does not
-            say), else 224.
+        size: Pixels that the photo's shorter side is resized to. By default what the network was trained with, as its
+            checkpoint says (or, made by version 0.1, the config.yaml of its run beside its folder), else 224.
         mean: Mean of the channels, for pixel values 0 to 1; default as for size, else ImageNet's.
         std: Standard deviation of the channels; default as for size, else ImageNet's.
         value_range: The values of black and white in a photo of more than 8 bits; default as for size, else the data

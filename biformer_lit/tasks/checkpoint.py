@@ -32,7 +32,9 @@ def load_task(path: str | Path) -> BiFormerTask:
         path: A ``.ckpt`` file.
 
     Returns:
-        The task in evaluation mode: ``load_task(path).net(images)``, with ``class_names``.
+        The task in evaluation mode, with ``class_names`` and ``preprocessing``, which
+        :func:`biformer_lit.image_transform` makes a function from a photo to the network's input of:
+        ``task.net(image_transform(task.preprocessing)(photo)[None])``. In checkpoints of version 0.1 it is None.
 
     Raises:
         CheckpointError: If the file cannot be read or is not from a training run of this package.

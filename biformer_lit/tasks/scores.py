@@ -1,5 +1,6 @@
 """Figures of merit of semantic segmentation, from one confusion matrix over all pixels of a set."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -23,7 +24,7 @@ class SegmentationScores:
     pixel_acc: Tensor
 
 
-def segmentation_scores(confusion: Tensor) -> SegmentationScores:
+def segmentation_scores(confusion: Tensor, there: list[int] | None = None) -> SegmentationScores:
     """Scores of a whole set; NaN where there is nothing to divide by.
 
     A class that is only predicted has a union and so an IoU of 0; one that occurs nowhere has none and is not in the
@@ -31,10 +32,16 @@ def segmentation_scores(confusion: Tensor) -> SegmentationScores:
 
     Args:
         confusion: Number of pixels of each true class (row) predicted as each class (column), shape (C, C).
+        there: Numbers of the classes that the data has; the others have no IoU, though predictions of them count as
+            wrong. None for all.
     """
     counts = confusion.double()
     right, true, predicted = counts.diagonal(), counts.sum(1), counts.sum(0)
     iou = right / (true + predicted - right)  # 0 / 0 is NaN, which is meant
+    if there is not None:
+        absent = torch.ones_like(iou, dtype=torch.bool)
+        absent[there] = False
+        iou = iou.masked_fill(absent, math.nan)
     return SegmentationScores(iou, iou.nanmean(), (right / true).nanmean(), right.sum() / counts.sum())
 
 

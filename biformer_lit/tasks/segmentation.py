@@ -200,7 +200,7 @@ class SegmentationTask(DenseTask):
     def whole_set_scores(self, name: str, class_names: list[str]) -> dict[str, Tensor]:
         """See :func:`biformer_lit.tasks.scores.segmentation_scores`; ``iou/NAME`` of the classes that occur."""
         metric: Any = self.confusion[name]
-        scores = segmentation_scores(metric.compute().cpu())  # summed over all processes
+        scores = segmentation_scores(metric.compute().cpu(), self.network_classes.there)  # summed over all processes
         metric.reset()
         values = {figure: getattr(scores, figure) for figure in ("miou", "mean_acc", "pixel_acc")}
         occurs = ~scores.iou.isnan()

@@ -84,7 +84,7 @@ def test_a_checkpoint_of_a_run_knows_its_network_and_its_data(visualize, capsys)
     assert arrays["stage1.block1.attention"] == pytest.approx(attention, rel=1e-4, abs=1e-6)
     said = capsys.readouterr().out
     assert "80 x 60, seen as 21 x 16" in said
-    assert "those of runs/tiny/version_0/config.yaml" in said
+    assert "those of runs/tiny/version_0/checkpoints/last.ckpt" in said
     assert "prediction: " in said
 
 
@@ -130,7 +130,7 @@ def test_a_checkpoint_of_a_dense_task(visualize, tmp_path, capsys, task, sizes):
     assert arrays["image_size"].tolist() == [48, 64]
     said = capsys.readouterr().out
     assert "80 x 60, seen as 64 x 48" in said
-    assert "version_0/config.yaml" in said
+    assert "version_0/checkpoints/" in said
     assert "prediction" not in said
 
 

@@ -179,3 +179,16 @@ def test_names_as_text():
         numbers_by_name(["a"], ["a", "a", "b"])
     with pytest.raises(UnknownClassesError, match="to the letter"):
         numbers_by_name(["cafe\u0301"], ["caf\u00e9"])
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_parquet_files_are_read_with_their_own_names(tmp_path, best, streaming):
+    for split, names in (("train", NAMES), ("validation", NAMES), ("test", ("fish", "cat", "dog"))):
+        split_of(NAMES, names).to_parquet(str(tmp_path / f"{split}-0.parquet"))
+    data = pets(str(tmp_path), streaming=streaming)
+    assert accuracy(load_task(best), data) == 1.0
+    assert accuracy(load_task(best), data, "validate") == 1.0
+    split_of(NAMES, NAMES).to_parquet(str(tmp_path / "test-1.parquet"))
+    problem = r"test-1\.parquet: column 'label' numbers the classes otherwise than the first"
+    with pytest.raises(DataError, match=problem):
+        trainer().test(load_task(best), datamodule=pets(str(tmp_path), streaming=streaming))

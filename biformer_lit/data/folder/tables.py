@@ -83,12 +83,25 @@ def _arrow_batches(path: Path) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
     return stream.schema, iter(stream)
 
 
+def _class_names(feature: Any) -> Iterator[list[str]]:
+    """The names of all classes in a column, however deep they lie."""
+    if isinstance(feature, datasets.ClassLabel):
+        yield feature.names
+    elif isinstance(feature, dict):
+        for name in sorted(feature):
+            yield from _class_names(feature[name])
+    elif isinstance(feature, list):
+        yield from _class_names(feature[0])
+    elif (inner := getattr(feature, "feature", None)) is not None:
+        yield from _class_names(inner)
+
+
 def _require_same_classes(path: Path, features: datasets.Features) -> None:
     """Refuse a file that gives the numbers of classes another meaning."""
     for column, feature in stored_features(path).items():
         expected = features.get(column)
-        both = isinstance(feature, datasets.ClassLabel) and isinstance(expected, datasets.ClassLabel)
-        if both and feature.names != expected.names:
+        own, others = list(_class_names(feature)), list(_class_names(expected))
+        if own and others and own != others:
             raise DataError(
                 f"{path}: column {column!r} numbers the classes otherwise than the first file of its split does; write "
                 "the files of a split with the same ClassLabel"
