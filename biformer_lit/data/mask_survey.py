@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from biformer_lit.data.headers import read_header
+from biformer_lit.data.headers import Header, read_header
 from biformer_lit.data.images import is_empty
 from biformer_lit.data.labels import Integers
 from biformer_lit.data.masks import LabelRange, decode_mask, require_size
+from biformer_lit.data.orientation import turn_of
 from biformer_lit.data.samples import Source
 from biformer_lit.data.survey import Survey, in_time
 from biformer_lit.errors import DataError
@@ -72,16 +73,18 @@ def survey_pixels(source: Source, mask_column: str, labels: LabelRange, classes:
     return found
 
 
-def require_header(value: Any, size: tuple[int, int], where: str) -> None:
+def require_header(value: Any, image: Header, where: str) -> None:
     """Refuse a label map whose header tells another size than its image has, or cannot be read.
 
     Args:
         value: The label map as stored.
-        size: Height and width of the image, upright.
+        image: What the header of the image tells; the map may have its stored size or its upright one.
         where: What the message of an error starts with.
 
     Raises:
         BadImageError: If the sizes differ, or the map cannot be read.
     """
     header = read_header(value)
-    require_size(decode_mask(value, where).shape if header is None else header.size, size, where)
+    shape = decode_mask(value, where).shape if header is None else header.size
+    if shape != turn_of(image.orientation).stored_size(image.size):
+        require_size(shape, image.size, where)

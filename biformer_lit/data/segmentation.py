@@ -13,7 +13,7 @@ from biformer_lit.data.class_numbers import NumberedClasses
 from biformer_lit.data.columns import find_mask_column
 from biformer_lit.data.dense import DenseDataModule
 from biformer_lit.data.headers import Header
-from biformer_lit.data.images import decode_image, is_empty
+from biformer_lit.data.images import decode_turned, is_empty
 from biformer_lit.data.labels import Integers
 from biformer_lit.data.loaders import Collate
 from biformer_lit.data.mask_survey import require_header, survey_pixels
@@ -26,6 +26,7 @@ from biformer_lit.data.mask_transforms import (
     TrainPair,
 )
 from biformer_lit.data.masks import LabelRange, decode_mask, name_classes, require_size, stored_classes
+from biformer_lit.data.orientation import turn_of
 from biformer_lit.data.rendering import PLAIN, Rendering
 from biformer_lit.data.samples import Part, Read, Source
 from biformer_lit.data.survey import Inspect
@@ -62,7 +63,7 @@ class ReadSegmented:
 
     def __call__(self, row: dict[str, Any], where: str) -> dict[str, Any]:
         """Read a row; ``where`` begins the messages of errors."""
-        picture = decode_image(row[self.image_column], where, self.rendering)
+        picture, orientation = decode_turned(row[self.image_column], where, self.rendering)
         shape = picture.height, picture.width
         stored = None if self.mask_column is None else row.get(self.mask_column)
         if self.labels is None or is_empty(stored):
@@ -70,7 +71,9 @@ class ReadSegmented:
                 raise DataError(_NO_MASK.format(where=where))
             numbers = np.full(shape, self.ignore_index, np.int64)
         else:
-            numbers = decode_mask(stored, where)
+            numbers, turn = decode_mask(stored, where), turn_of(orientation)
+            if numbers.shape == turn.stored_size(shape) != shape:  # drawn on the image as it is stored
+                numbers = turn.pixels(numbers)
             require_size(numbers.shape, shape, where)
             numbers = self.labels.encode(numbers, where)
         image, mask = self.transform(picture, numbers)
@@ -165,7 +168,7 @@ class SegmentationDataModule(NumberedClasses, DenseDataModule):
         def inspect(row: dict[str, Any], where: str, header: Header) -> Repairs:
             stored = row.get(column)
             if not is_empty(stored):
-                require_header(stored, header.size, where)
+                require_header(stored, header, where)
             elif part != "predict":
                 raise DataError(_NO_MASK.format(where=where))
             return Repairs()

@@ -11,8 +11,11 @@ from pycocotools import mask as coco
 
 from biformer_lit.data.boxes import Repairs
 from biformer_lit.data.headers import read_header
+from biformer_lit.data.mask_transforms import EvalPair
+from biformer_lit.data.masks import LabelRange
 from biformer_lit.data.orientation import TURNS, turn_of
-from biformer_lit.errors import ConfigError
+from biformer_lit.data.segmentation import ReadSegmented
+from biformer_lit.errors import ConfigError, DataError
 
 from .objects import HEIGHT, WIDTH, blocks, boxes_of, module, samples, table, telling
 from .test_classification import epoch_of
@@ -131,17 +134,15 @@ def test_headers_tell_size_and_orientation(kind, orientation, tmp_path):
     assert read_header({"bytes": None, "path": "/dev/zero"}) is None
 
 
-@pytest.mark.parametrize("orientation", TURNS)
+@pytest.mark.parametrize("orientation", [1, *SIDEWAYS])
 def test_boxes_that_leave_the_turned_image_are_turned_along(write, orientation):
     data = turned(write, orientation, sizes=None)
-    sideways = orientation in SIDEWAYS
-    if sideways or orientation == 1:
-        require_on_objects(data)
-        assert data.repairs["validation"] == Repairs(turned=9 * sideways)
+    require_on_objects(data)
+    assert data.repairs["validation"] == Repairs(turned=9 * (orientation in SIDEWAYS))
 
 
 @pytest.mark.parametrize("in_stored", [True, False])
-@pytest.mark.parametrize("orientation", SIDEWAYS)
+@pytest.mark.parametrize("orientation", [6, *(pytest.param(n, marks=pytest.mark.slow) for n in (5, 7, 8))])
 def test_stored_height_and_width_decide(write, orientation, in_stored):
     size = (WIDTH, HEIGHT) if in_stored else (HEIGHT, WIDTH)
     data = turned(write, orientation, boxes_of, size, in_stored=in_stored)
@@ -150,7 +151,9 @@ def test_stored_height_and_width_decide(write, orientation, in_stored):
 
 
 @pytest.mark.parametrize("mask", ["runs", "pictures", "polygons"])
-@pytest.mark.parametrize("orientation", TURNS)
+@pytest.mark.parametrize(
+    "orientation", [3, 6, *(pytest.param(n, marks=pytest.mark.slow) for n in TURNS if n not in (3, 6))]
+)
 def test_masks_of_every_kind_are_turned_along(write, orientation, mask):
     boxes = far if mask == "polygons" else boxes_of  # polygons have no size that would tell
     data = turned(write, orientation, boxes, mask=mask, box_orientation="auto" if orientation in SIDEWAYS else "stored")
@@ -169,7 +172,7 @@ def test_masks_go_by_their_own_size_where_boxes_are_upright(write, orientation):
     assert data.repairs["validation"] == Repairs()
 
 
-@pytest.mark.parametrize("orientation", [2, 3, 4, 6])
+@pytest.mark.parametrize("orientation", [3, 6, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 4))])
 def test_rows_that_show_nothing_go_by_the_others(write, orientation):
     """Images upside down, mirrored, or square have the same size either way."""
     square = orientation == 6
@@ -203,6 +206,20 @@ def test_fractions_are_turned_along(write):
     data = module(write(train=made, validation=made), normalised=True)
     for _, _, objects in samples(data.val_dataloader()):
         np.testing.assert_allclose(objects["boxes"], upright, atol=1e-5)
+
+
+@pytest.mark.parametrize("orientation", SIDEWAYS)
+def test_label_maps_of_the_other_orientation_are_turned_along(orientation):
+    """A label map has the size of the image that it was drawn on."""
+    rng = np.random.default_rng(0)
+    upright = rng.integers(0, 3, (HEIGHT, WIDTH)).astype(np.uint8)
+    labels = LabelRange(3, 255, False)
+    read = ReadSegmented("image", "mask", labels, 255, EvalPair(None, (0.0,) * 3, (1.0,) * 3), True)
+    for mask in (turned_back(upright, orientation), Image.fromarray(upright)):
+        sample = read({"image": photo(0, orientation), "mask": stored(mask)}, "row 0")
+        np.testing.assert_array_equal(sample["mask"], upright)
+    with pytest.raises(DataError, match="row 0: the mask has 5x5 pixels"):
+        read({"image": photo(0, orientation), "mask": stored(Image.new("L", (5, 5)))}, "row 0")
 
 
 def test_streams_go_by_the_row(write):
