@@ -24,6 +24,7 @@ from biformer_lit.errors import DataError
 _log = logging.getLogger(__name__)
 _MOST_ROWS = 1000  # whose images' headers are read
 _MOST_MASKS, _MOST_PIXELS = 300, 5e8  # that are decoded
+_SURE = 30  # boxes that are wrong, which no true format has where another has none
 _FEWEST_TOLD, _FEWEST_REFUSED = 3, 8  # boxes or masks that are wrong, below which nothing is concluded
 
 
@@ -138,7 +139,9 @@ def _wrong_boxes(boxes: Tensor, sizes: Tensor, read: ReadObjects) -> tuple[str |
                 if name == kind
                 else "exchange x and y, and set data.init_args.box_format to it"
             )
-            return f"{told}, and {verb} lie in it as {name}: {remedy}", _is_nonsense(bad, total)
+            return f"{told}, and {verb} lie in it as {name}: {remedy}", _is_nonsense(bad, total) or _is_sure(
+                bad, left, total
+            )
     if _is_nonsense(bad, total):
         return f"{told}, and no other format does better: are they in pixels of images of another size?", False
     return None, False
@@ -146,6 +149,11 @@ def _wrong_boxes(boxes: Tensor, sizes: Tensor, read: ReadObjects) -> tuple[str |
 
 def _is_nonsense(bad: int, total: int) -> bool:
     return bad >= _FEWEST_REFUSED and bad > 0.5 * total
+
+
+def _is_sure(bad: int, left: int, total: int) -> bool:
+    """Whether too many boxes are wrong for chance where another format has none that is."""
+    return left == 0 and bad >= _SURE and bad > 0.2 * total
 
 
 def _unfit(boxes: Tensor, sizes: Tensor, kind: str, normalised: bool) -> int:

@@ -157,9 +157,17 @@ def test_boxes_of_another_format_are_refused(write, true, given, normalised):
     module(folder, box_format=true, normalised=normalised)
 
 
-@pytest.mark.parametrize(("true", "given"), [("cxcywh", "xywh"), ("xywh", "cxcywh")])
+@pytest.mark.parametrize(("rows", "refused"), [(60, True), (10, False)])
+def test_a_fifth_refuses_where_the_other_format_has_none(write, caplog, rows, refused):
+    made = table([{"bbox": [[0, 0, 9, 9], *[[20, 15, 12, 10]] * 2], "category": [0, 1, 2]}] * rows)
+    found = _outcome(write(train=made, validation=made), box_format="cxcywh")
+    assert (found is not None) == refused
+    assert "box_format xywh?" in (found or caplog.text)
+
+
+@pytest.mark.parametrize(("true", "given"), [("cxcywh", "xywh")])
 def test_boxes_that_leave_their_image_on_one_side_are_told(write, caplog, true, given):
-    """Not refused: less than half of them do."""
+    """Not refused: few of them do."""
     made = table(many(true, 60))
     with caplog.at_level(logging.WARNING):
         module(write(train=made, validation=made), box_format=given)
