@@ -10,13 +10,15 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from biformer_lit.callbacks.tensorboard import tensorboard_writers
 from biformer_lit.fonts import drawable, drawing
 
+_MOST_CLASSES = 1000  # beyond this a cell is less than a pixel, and the matrix takes hundreds of megabytes
 _MOST_NAMED = 30  # beyond this the names of the classes no longer fit beside the matrix
 
 
 class ConfusionMatrix(Callback):
     """Draws the confusion matrix of each validation in TensorBoard, rows normalised to the true class.
 
-    Tasks that predict objects are let be: which of them is taken for which depends on how they are matched.
+    Tasks that predict objects are let be: which of them is taken for which depends on how they are matched. So are more
+    than 1,000 classes, whose matrix nobody could read.
     """
 
     def __init__(self) -> None:
@@ -26,7 +28,7 @@ class ConfusionMatrix(Callback):
         """Start a fresh count on the run's device."""
         classes = int(pl_module.num_classes)  # type: ignore[arg-type]
         self.matrix = None
-        if classes > 1 and getattr(pl_module, "predicts", "classes") != "objects":
+        if 1 < classes <= _MOST_CLASSES and getattr(pl_module, "predicts", "classes") != "objects":
             ignored = getattr(pl_module, "ignore_index", None)  # pixels that hold no class, in segmentation
             matrix = MulticlassConfusionMatrix(classes, ignore_index=ignored, validate_args=False)
             self.matrix = matrix.to(pl_module.device)

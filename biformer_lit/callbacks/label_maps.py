@@ -6,8 +6,9 @@ import numpy as np
 
 Pixels: TypeAlias = "np.ndarray[Any, Any]"
 
-# Okabe and Ito's colours, which people of every kind of colour vision tell apart (https://jfly.uni-koeln.de/color)
-_COLOURS = ((0, 0, 0), (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0),
+# Okabe and Ito's colours, which people of every kind of colour vision tell apart (https://jfly.uni-koeln.de/color), but
+# for their black, which is not seen on dark photographs; grey is far from the others for all of them too
+_COLOURS = ((153, 153, 153), (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0),
             (204, 121, 167))  # fmt: skip
 _IGNORED = (150, 110)  # greys of the stripes
 

@@ -9,6 +9,7 @@ from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from biformer_lit.routing.blocks import RoutedBlock
 from biformer_lit.routing.paint import ATTENTION_COLOURS, DEGREE_COLOURS, RANK_COLOURS, Array
@@ -46,7 +47,9 @@ class _Page:
         """A horizontal bar from 0 to ``most``, centred below a panel of this width."""
         mappable = ScalarMappable(Normalize(0, most), colours)
         bar = self.axes(left + width / 10, top, 0.8 * width, 0.12)
-        self.figure.colorbar(mappable, cax=bar, orientation="horizontal", label=label)
+        # few ticks of a digit or two: those of small weights would run into each other
+        ticks = MaxNLocator(nbins=4, steps=[1, 2, 5, 10])
+        self.figure.colorbar(mappable, cax=bar, orientation="horizontal", label=label, ticks=ticks, format="%.2g")
         return bar
 
 

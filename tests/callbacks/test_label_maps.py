@@ -1,5 +1,7 @@
 """Label maps as pictures: in TensorBoard, and as files of a prediction."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from shapes import IGNORED, NAMES, ShapesDataModule, scene
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from biformer_lit import load_task
-from biformer_lit.callbacks import PredictionWriter, SegmentationPanels
+from biformer_lit.callbacks import ConfusionMatrix, PredictionWriter, SegmentationPanels
 from biformer_lit.callbacks.label_maps import overlay, paint_labels, palette
 from biformer_lit.callbacks.map_files import MapFiles
 from biformer_lit.callbacks.panels import draw_panels
@@ -104,6 +106,14 @@ def test_the_palette_tells_classes_apart():
     assert np.array_equal(palette(5), colours[:5])  # a class keeps its colour
 
 
+@pytest.mark.parametrize("level", [0.0, 0.05, 0.95, 1.0])
+def test_every_class_is_seen_on_dark_and_light(level):
+    photo = np.full((1, 1, 3), level)
+    for colour in palette(24):
+        changed = overlay(photo, colour[None, None]).astype(int) - round(255 * level)
+        assert np.abs(changed).max() >= 18, colour
+
+
 def test_what_is_ignored_is_striped():
     labels = np.full((16, 16), IGNORED)
     labels[:8] = 2
@@ -133,3 +143,10 @@ def test_a_figure_of_panels():
 def test_panels_out_of_range(field):
     with pytest.raises(ConfigError, match=rf"SegmentationPanels {field}=0 must be at least 1"):
         SegmentationPanels(**{field: 0})
+
+
+def test_too_many_classes_have_no_matrix():
+    matrix = ConfusionMatrix()
+    for classes, counted in ((1000, True), (1001, False)):
+        matrix.on_validation_start(None, SimpleNamespace(num_classes=classes, device="cpu"))
+        assert (matrix.matrix is not None) == counted

@@ -1,8 +1,11 @@
 """The pictures: every region and token where it lies in the photo, and what is read told from what is not."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
+from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 
@@ -11,6 +14,7 @@ from biformer_lit.errors import ConfigError
 from biformer_lit.ops import RegionGrid
 from biformer_lit.routing import RoutedBlock, draw_block, draw_sheet
 from biformer_lit.routing.blocks import check_point
+from biformer_lit.routing.draw import _Page
 from biformer_lit.routing.paint import (
     ATTENTION_COLOURS,
     paint_heat,
@@ -243,3 +247,18 @@ def test_the_sheet_has_three_pictures_for_each_block(count, rows):
 def test_a_point_outside(point):
     with pytest.raises(ConfigError, match="lies outside the image; give x and y as fractions"):
         check_point(point)
+
+
+@pytest.mark.parametrize("most", [1.0, 1 / 256, 3.7e-5])
+def test_numbers_of_a_bar_stay_apart(most):
+    page = _Page(5, 1)
+    bar = page.colour_bar(0.1, 0.1, 4.3, colormaps["viridis"], most, "weight")
+    renderer = FigureCanvasAgg(page.figure).get_renderer()
+    page.figure.draw(renderer)
+    low, high = bar.get_xlim()
+    shown = [x for at, x in zip(bar.get_xticks(), bar.get_xticklabels(), strict=True) if low <= at <= high * 1.0001]
+    boxes = [label.get_window_extent(renderer) for label in shown]
+    assert len(boxes) >= 2
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
+    texts = [label.get_text() for label in shown]
+    assert len(set(texts)) == len(texts)
