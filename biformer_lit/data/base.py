@@ -71,9 +71,8 @@ class HFDataModule(PreparedImages, ToldData, LightningDataModule):
         num_workers: Processes that load data, for each training process; 0 loads in the training process.
             By default one less than the CPUs that each training process may use, at most 8.
         image_column: Column with the images, if it cannot be guessed.
-        value_range: The stored values that become black and white, for images of more than 8 bits: [0, 4095] for 12
-            bits. By default 16-bit integers are taken as 0..65535, and images that would be nearly black, or whose
-            values are fractions or signed, are refused. Values beyond it become black or white.
+        value_range: The stored values that become black and white, [0, 4095] for 12 bits; what lies beyond does too. By
+            default 0..65535 for 16-bit integers, unless nearly black; fractions and signed numbers need it.
         bands: Which bands of the images, counted from 1, become red, green and blue, or the one that becomes grey;
             needed where images have other bands than these and alpha.
         on_bad_image: Whether an image that cannot be read ends the run or is skipped. In training the next

@@ -217,11 +217,12 @@ class DetectionDataModule(NumberedClasses, DenseDataModule):
     def _find_classes(self, feature: Any, fields: ObjectFields, table: Any, split: str) -> Classes:
         expected, argument = self._num_classes, "category_field"
         named = isinstance(feature, datasets.ClassLabel)
-        names = None if named else read_id2label(self.dataset, UNLABELLED)
-        if names is not None:
+        known = None if named else read_id2label(self.dataset, UNLABELLED)
+        if known is not None:
+            names = list(known.values())
             problem = f"given, but {ID2LABEL} names {len(names)} classes; leave it out or correct it"
             require(expected in {None, len(names)}, "num_classes", expected, problem)
-            return Classes(names, names if "string" in feature.dtype else None, argument)
+            return Classes(names, names if "string" in feature.dtype else list(known), argument)
         if self.streaming:
             return streamed_classes(feature, expected, argument)
         if named:

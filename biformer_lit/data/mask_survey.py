@@ -8,8 +8,15 @@ import numpy as np
 from biformer_lit.data.headers import Header, read_header
 from biformer_lit.data.images import is_empty
 from biformer_lit.data.labels import Integers
-from biformer_lit.data.masks import LabelRange, decode_mask, require_size
-from biformer_lit.data.orientation import turn_of
+from biformer_lit.data.masks import (
+    LabelRange,
+    MaskOrientation,
+    decode_mask,
+    decode_turned_mask,
+    lay_on_image,
+    require_size,
+)
+from biformer_lit.data.orientation import UPRIGHT
 from biformer_lit.data.samples import Source
 from biformer_lit.data.survey import Survey, in_time
 from biformer_lit.errors import DataError
@@ -26,22 +33,6 @@ class PixelSurvey(Survey):
 
     pixels: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
     ignored: int = 0
-
-    def require_two_classes(self, split: str, names: list[str], ignore_index: int) -> None:
-        """Refuse label maps of which all but one class are ignored, as those are that are stored as 0 and 255.
-
-        Raises:
-            DataError: If all of them were looked at, and hold one class and pixels to ignore.
-        """
-        present = np.flatnonzero(self.pixels)
-        if self.looked < self.of or len(present) != 1 or not self.ignored or len(names) < 2 or self.faults:
-            return
-        raise DataError(
-            f"split {split!r}: beside {ignore_index}, which is ignored, its masks hold the class "
-            f"{names[int(present[0])]!r} alone, so that any network would seem right; if {ignore_index} is a class "
-            "(as in masks of 0 and 255), store it as its number, else set another data.init_args.ignore_index or "
-            "reduce_zero_label, or name another split"
-        )
 
 
 def survey_pixels(source: Source, mask_column: str, labels: LabelRange, classes: int, seconds: float) -> PixelSurvey:
@@ -73,18 +64,21 @@ def survey_pixels(source: Source, mask_column: str, labels: LabelRange, classes:
     return found
 
 
-def require_header(value: Any, image: Header, where: str) -> None:
-    """Refuse a label map whose header tells another size than its image has, or cannot be read.
+def require_header(value: Any, image: Header, wanted: MaskOrientation, where: str) -> None:
+    """Refuse a label map that cannot be laid on its image, by its header where that tells enough.
 
     Args:
         value: The label map as stored.
-        image: What the header of the image tells; the map may have its stored size or its upright one.
+        image: Size and orientation of its image.
+        wanted: What label maps are laid on where EXIF turns their image.
         where: What the message of an error starts with.
 
     Raises:
-        BadImageError: If the sizes differ, or the map cannot be read.
+        DataError: If the sizes differ, do not tell how the map lies, or the map cannot be read.
     """
-    header = read_header(value)
-    shape = decode_mask(value, where).shape if header is None else header.size
-    if shape != turn_of(image.orientation).stored_size(image.size):
-        require_size(shape, image.size, where)
+    header = read_header(value) if image.orientation == UPRIGHT else None
+    if header is None:
+        mask, own = decode_turned_mask(value, where)
+        lay_on_image(mask, own, image.size, image.orientation, wanted, where)
+    else:
+        require_size(header.size, image.size, where)

@@ -3,32 +3,39 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import datasets
 import numpy as np
+from PIL import ExifTags
 
+from biformer_lit.class_names import shorten
 from biformer_lit.data.checks import require
 from biformer_lit.data.class_numbers import numbers_in_split
 from biformer_lit.data.columns import listed
 from biformer_lit.data.folder.files import Files, read_text
-from biformer_lit.data.images import BadImageError, open_image, read_tiff, reading, stored_content, upright
+from biformer_lit.data.images import BadImageError, open_image, read_tiff, reading, stored_content, turn_upright
 from biformer_lit.data.labels import Integers
 from biformer_lit.data.loading import local_path
+from biformer_lit.data.orientation import UPRIGHT, Turn, turn_of
 from biformer_lit.data.tiff import INTEGERS, is_tiff, tiff_layout
 from biformer_lit.errors import DataError
 
 ID2LABEL = "id2label.json"
+MaskOrientation = Literal["auto", "upright", "stored"]
+"""What masks are laid on: the image turned as EXIF says, the image as stored, or what their sizes show."""
 
 _MOST_BYTES = 2**24  # of the names of classes
+_LARGEST = 65_535  # number that a class may be stored as
+_UNKNOWN = np.iinfo(np.int64).min
 _MODES = {"L", "P", "1", "I"}
 
 
 def decode_mask(value: Any, where: str) -> Integers:
     """Decode one stored label map, whose pixels are numbers of classes.
 
-    The EXIF orientation is applied, so that the map lies on its image as ``decode_image`` gives it. Modes ``L``,
-    ``1``, ``I`` and ``I;16`` (in every byte order) are taken as they are; of ``P`` the indices, not the colours.
+    Its EXIF orientation is applied. Modes ``L``, ``1``, ``I`` and ``I;16`` (in every byte order) are taken as they are;
+    of ``P`` the indices, not the colours.
 
     Args:
         value: As for ``decode_image``.
@@ -41,6 +48,11 @@ def decode_mask(value: Any, where: str) -> Integers:
         BadImageError: If there is no label map, or it cannot be read.
         DataError: If its pixels cannot be numbers of classes: colours, fractions, or changed by JPEG.
     """
+    return decode_turned_mask(value, where)[0]
+
+
+def decode_turned_mask(value: Any, where: str) -> tuple[Integers, bool]:
+    """What ``decode_mask`` does, and whether the mask says by an orientation of its own how it lies."""
     with reading(where, "mask"):
         stored = stored_content(value)
         if isinstance(stored, bytes) and is_tiff(stored):
@@ -51,9 +63,10 @@ def decode_mask(value: Any, where: str) -> Integers:
                     "store it as PNG"
                 )
             if layout.bands == 1 and layout.kind[0] in INTEGERS and not layout.is_for_pillow():
-                return read_tiff(stored, layout)[:, :, 0].astype(np.int64)
+                return read_tiff(stored, layout)[:, :, 0].astype(np.int64), layout.orientation != UPRIGHT
         image = open_image(stored)
-        kind, image = image.format, upright(image)
+        kind, (image, orientation) = image.format, turn_upright(image)
+        own = orientation != UPRIGHT or ExifTags.Base.Orientation in image.getexif()
     if image.mode not in _MODES and not image.mode.startswith("I;16"):
         raise DataError(
             f"{where}: the mask has mode {image.mode}, but its pixels must be numbers of classes; store it with one "
@@ -61,7 +74,38 @@ def decode_mask(value: Any, where: str) -> Integers:
         )
     if kind in {"JPEG", "MPO"}:
         raise DataError(f"{where}: the mask is a JPEG, which changes the numbers of its pixels; store it as PNG")
-    return np.asarray(image).astype(np.int64)
+    return np.asarray(image).astype(np.int64), own
+
+
+def lay_on_image(
+    mask: Integers, own: bool, image: tuple[int, int], orientation: int, wanted: MaskOrientation, where: str
+) -> Integers:
+    """Turn a mask that was made on the stored pixels of an image that EXIF turns.
+
+    Args:
+        mask: The mask, turned as its own EXIF orientation says.
+        own: Whether it has one, which then holds.
+        image: Height and width of the upright image.
+        orientation: The image's EXIF orientation, 1 to 8.
+        wanted: What masks are laid on; ``auto`` turns those that fit the stored image alone.
+        where: What the message of an error starts with.
+
+    Raises:
+        DataError: If the mask has another size than its image, or ``auto`` cannot tell.
+    """
+    turn = turn_of(orientation)
+    if turn != Turn() and not own:
+        fits = mask.shape == image, mask.shape == turn.stored_size(image)
+        if wanted == "auto" and all(fits):
+            raise DataError(
+                f"{where}: the image is turned (EXIF orientation {orientation}), and sizes do not tell whether its "
+                "mask is too; set data.init_args.mask_orientation: upright if masks lie on the image as it is seen, or "
+                "stored if on its stored pixels"
+            )
+        if wanted == "stored" or (wanted == "auto" and fits == (False, True)):
+            mask = turn.pixels(mask)
+    require_size(mask.shape, image, where)
+    return mask
 
 
 def require_size(mask: tuple[int, ...], image: tuple[int, int], where: str) -> None:
@@ -91,13 +135,22 @@ class LabelRange:
         num_classes: Number of classes.
         ignore_index: The number that means no class, stored and in batches.
         reduce_zero_label: Whether the stored 0 means no class too, and class 0 is stored as 1.
-        numbers: The number in batches of each class; None for the same number as stored.
+        numbers: The number in batches of each class; None for 0, 1, 2, ...
+        values: The stored number of each class, which is a class even if it is ``ignore_index``; None for 0, 1, 2, ...,
+            with ``reduce_zero_label`` from 1 on.
     """
 
     num_classes: int
     ignore_index: int
     reduce_zero_label: bool
     numbers: tuple[int, ...] | None = None
+    values: tuple[int, ...] | None = None
+
+    @property
+    def stored(self) -> tuple[int, ...]:
+        """The stored number of each class."""
+        first = int(self.reduce_zero_label)
+        return tuple(range(first, first + self.num_classes)) if self.values is None else self.values
 
     def encode(self, stored: Integers, where: str) -> Integers:
         """Class numbers, or ``ignore_index``, of the stored numbers, in the same shape.
@@ -109,39 +162,43 @@ class LabelRange:
         Raises:
             DataError: If a number is no class and does not mean none; the message names the first such number.
         """
-        first = int(self.reduce_zero_label)
-        ignored = stored == self.ignore_index
+        table = np.full(_LARGEST + 3, _UNKNOWN)  # a place for each number, one for those below and one for those above
         if self.reduce_zero_label:
-            ignored |= stored == 0
-        wrong = ~ignored & ((stored < first) | (stored >= first + self.num_classes))
-        if wrong.any():
-            value = int(stored[wrong][0])
+            table[1] = self.ignore_index
+        if 0 <= self.ignore_index <= _LARGEST:
+            table[self.ignore_index + 1] = self.ignore_index
+        table[np.asarray(self.stored) + 1] = range(self.num_classes) if self.numbers is None else self.numbers
+        classes = table[np.clip(stored, -1, _LARGEST + 1) + 1]
+        if not 0 <= self.ignore_index <= _LARGEST:
+            classes[stored == self.ignore_index] = self.ignore_index
+        if (unknown := classes == _UNKNOWN).any():
             raise DataError(
-                f"{where}: the mask holds the label {value}, but the {self.num_classes} classes are stored as "
-                f"{first}..{first + self.num_classes - 1}, and {self.ignore_index} is ignored; correct the mask, or "
-                "data.init_args.num_classes, ignore_index or reduce_zero_label"
+                f"{where}: the mask holds the label {int(stored[unknown][0])}, but the {self.num_classes} classes are "
+                f"stored as {self._shown()}, and {self.ignore_index} is ignored; correct the mask, or "
+                "data.init_args.num_classes, ignore_index, reduce_zero_label or class_values (the stored number of "
+                "each class)"
             )
-        classes = np.where(ignored, 0, stored - first)
-        if self.numbers is not None:
-            classes = np.asarray(self.numbers, np.int64)[classes]
-        return np.where(ignored, self.ignore_index, classes)
+        return classes
+
+    def _shown(self) -> str:
+        values = self.stored
+        if values == tuple(range(values[0], values[0] + len(values))):
+            return f"{values[0]}..{values[-1]}"
+        return shorten([str(value) for value in values])
 
 
-def read_id2label(dataset: str, ignore_index: int) -> list[str] | None:
-    """Names of the classes from ``id2label.json`` in a local folder.
-
-    The numbers are those of the classes that are trained on, after ``reduce_zero_label``, as in the files of that
-    name on the hub; an entry for ``ignore_index`` is passed over.
+def read_id2label(dataset: str, ignore_index: int | None) -> dict[int, str] | None:
+    """Numbers and names of the classes from ``id2label.json`` in a local folder.
 
     Args:
         dataset: What the user gave as the data set.
-        ignore_index: The number that means no class.
+        ignore_index: The number that means no class, an entry for which is passed over; None if there is none.
 
     Returns:
-        One name per class, or None if there is no such file.
+        The name of each number, in the order of the numbers, or None if there is no such file.
 
     Raises:
-        DataError: If the file does not number the classes 0, 1, 2, ... and name each.
+        DataError: If the file does not name classes by numbers of 0 or more.
     """
     path = local_path(dataset) / ID2LABEL
     if not path.is_file():
@@ -149,13 +206,99 @@ def read_id2label(dataset: str, ignore_index: int) -> list[str] | None:
     Files.of_folder(path.parent).locate(ID2LABEL, str(path.parent))
     try:
         content = json.loads(read_text(path, _MOST_BYTES))
-        names = {int(number): str(name) for number, name in content.items() if int(number) != ignore_index}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+        pairs = [(int(number), str(name)) for number, name in content.items()]
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f'{path}: does not name the classes; write {{"0": "first name", "1": ...}}') from error
-    if not names or sorted(names) != list(range(len(names))):
-        missing = next(number for number in range(len(names) + 1) if number not in names)
-        raise DataError(f"{path}: does not name class {missing}; number the classes 0, 1, 2, ... without gaps")
-    return [names[number] for number in range(len(names))]
+    names = {number: name for number, name in sorted(pairs) if number != ignore_index}
+    if len(dict(pairs)) < len(pairs):
+        raise DataError(f"{path}: names a class twice; write each number once")
+    if not names or not 0 <= min(names) <= max(names) <= _LARGEST:
+        raise DataError(f"{path}: must name classes by their stored numbers, 0 to {_LARGEST}")
+    return names
+
+
+@dataclass(frozen=True)
+class StoredClasses:
+    """The classes of a data set with label maps.
+
+    Attributes:
+        names: One name per class.
+        values: The stored number of each class; None as for ``LabelRange``.
+    """
+
+    names: tuple[str, ...]
+    values: tuple[int, ...] | None = None
+
+
+def name_classes(
+    dataset: str,
+    features: datasets.Features,
+    num_classes: int | None,
+    ignore_index: int,
+    reduce_zero_label: bool,
+    class_values: tuple[int, ...] | None = None,
+) -> StoredClasses:
+    """Names of the classes of a data set with label maps, and how they are stored.
+
+    The names come from ``id2label.json`` in a local folder, else from a column of the data set that lists the classes
+    in each image (``ClassLabel``), else they are numbers. The numbers in the file are those that masks store. With
+    ``reduce_zero_label`` they may also be those of the classes that are trained on, from 0 on, as in the files of that
+    name on the hub.
+
+    Args:
+        dataset: What the user gave as the data set.
+        features: Its columns.
+        num_classes: The number of classes the user expects, if given.
+        ignore_index: The number that means no class.
+        reduce_zero_label: Whether the stored 0 means no class.
+        class_values: The stored number of each class, if given.
+
+    Raises:
+        ConfigError: If ``num_classes`` is not the number of names, or ``ignore_index`` is a class.
+        DataError: If the number of classes cannot be known, or ``id2label.json`` does not fit.
+    """
+    source = ID2LABEL
+    known = read_id2label(dataset, None if ignore_index in (class_values or ()) else ignore_index)
+    if known is not None:
+        found = _from_numbers(known, reduce_zero_label, class_values, str(local_path(dataset) / ID2LABEL))
+    else:
+        source = "the data set"
+        stored = listed_classes(features)
+        given = len(class_values) if class_values else num_classes
+        if stored is None and given is None:
+            raise DataError(
+                f"data.init_args.num_classes: nothing names the classes of {dataset!r}; set it, or write {ID2LABEL} "
+                "into the folder of the data set"
+            )
+        names = stored[int(reduce_zero_label) :] if stored else list(map(str, class_values or range(given or 0)))
+        found = StoredClasses(tuple(names), class_values)
+    count = len(found.names)
+    problem = f"given, but {source} names {count} classes; leave it out or correct it"
+    require(num_classes in {None, count}, "num_classes", num_classes, problem)
+    problem = f"numbers {len(class_values or ())} classes, but {source} names {count}; correct one of them"
+    require(class_values is None or len(class_values) == count, "class_values", class_values, problem)
+    problem = f"is one of the {count} classes; choose a number outside 0..{count - 1}"
+    require(not 0 <= ignore_index < count, "ignore_index", ignore_index, problem)
+    return found
+
+
+def _from_numbers(
+    known: dict[int, str], reduce_zero_label: bool, class_values: tuple[int, ...] | None, path: str
+) -> StoredClasses:
+    numbers, names = tuple(known), tuple(known.values())
+    if class_values is not None and set(class_values) == set(numbers):
+        return StoredClasses(tuple(known[value] for value in class_values), class_values)
+    if numbers == tuple(range(len(numbers))):
+        return StoredClasses(names, class_values)
+    if class_values is not None:
+        raise DataError(f"{path}: names other numbers than data.init_args.class_values; correct one of them")
+    if reduce_zero_label and 0 in known:
+        missing = next(number for number in range(len(numbers) + 1) if number not in known)
+        raise DataError(
+            f"{path}: does not name class {missing}; with data.init_args.reduce_zero_label number the classes from 0 "
+            "without gaps, or by the stored numbers, of which 0 is no class"
+        )
+    return StoredClasses(names, numbers)
 
 
 def listed_classes(features: datasets.Features) -> list[str] | None:
@@ -184,43 +327,3 @@ def stored_classes(
     return (
         list(range(len(names))) if stored is None else numbers_in_split(stored[int(reduce_zero_label) :], names, split)
     )
-
-
-def name_classes(
-    dataset: str, features: datasets.Features, num_classes: int | None, ignore_index: int, reduce_zero_label: bool
-) -> list[str]:
-    """Names of the classes of a data set with label maps.
-
-    They come from ``id2label.json`` in a local folder, else from a column of the data set that lists the classes in
-    each image (``ClassLabel``), else they are numbers.
-
-    Args:
-        dataset: What the user gave as the data set.
-        features: Its columns.
-        num_classes: The number of classes the user expects, if given.
-        ignore_index: The number that means no class.
-        reduce_zero_label: Whether the stored 0 means no class.
-
-    Returns:
-        One name per class.
-
-    Raises:
-        ConfigError: If ``num_classes`` is not the number of names, or ``ignore_index`` is a class.
-        DataError: If the number of classes cannot be known, or ``id2label.json`` does not fit.
-    """
-    names, source = read_id2label(dataset, ignore_index), ID2LABEL
-    if names is None:
-        stored, source = listed_classes(features), "the data set"
-        names = stored[int(reduce_zero_label) :] if stored else None
-    if names is None and num_classes is None:
-        raise DataError(
-            f"data.init_args.num_classes: nothing names the classes of {dataset!r}; set it, or write {ID2LABEL} into "
-            "the folder of the data set"
-        )
-    if names is None:
-        names = [str(number) for number in range(num_classes or 0)]
-    problem = f"given, but {source} names {len(names)} classes; leave it out or correct it"
-    require(num_classes in {None, len(names)}, "num_classes", num_classes, problem)
-    problem = f"is one of the {len(names)} classes; choose a number outside 0..{len(names) - 1}"
-    require(not 0 <= ignore_index < len(names), "ignore_index", ignore_index, problem)
-    return names

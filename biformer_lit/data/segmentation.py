@@ -16,6 +16,8 @@ from biformer_lit.data.headers import Header
 from biformer_lit.data.images import decode_turned, is_empty
 from biformer_lit.data.labels import Integers
 from biformer_lit.data.loaders import Collate
+from biformer_lit.data.loading import EMBEDDED
+from biformer_lit.data.mask_classes import require_classes
 from biformer_lit.data.mask_survey import require_header, survey_pixels
 from biformer_lit.data.mask_transforms import (
     DIVISOR,
@@ -25,8 +27,14 @@ from biformer_lit.data.mask_transforms import (
     SegmentationAugmentation,
     TrainPair,
 )
-from biformer_lit.data.masks import LabelRange, decode_mask, name_classes, require_size, stored_classes
-from biformer_lit.data.orientation import turn_of
+from biformer_lit.data.masks import (
+    LabelRange,
+    MaskOrientation,
+    decode_turned_mask,
+    lay_on_image,
+    name_classes,
+    stored_classes,
+)
 from biformer_lit.data.rendering import PLAIN, Rendering
 from biformer_lit.data.samples import Part, Read, Source
 from biformer_lit.data.survey import Inspect
@@ -51,6 +59,7 @@ class ReadSegmented:
         transform: From an RGB image and its label map to tensors.
         labelled: Whether a row without a label map is an error; otherwise all of it is ignored.
         rendering: How stored values become a picture.
+        mask_orientation: What masks are laid on where EXIF turns their image.
     """
 
     image_column: str
@@ -60,6 +69,7 @@ class ReadSegmented:
     transform: PairTransform
     labelled: bool
     rendering: Rendering = PLAIN
+    mask_orientation: MaskOrientation = "auto"
 
     def __call__(self, row: dict[str, Any], where: str) -> dict[str, Any]:
         """Read a row; ``where`` begins the messages of errors."""
@@ -71,10 +81,8 @@ class ReadSegmented:
                 raise DataError(_NO_MASK.format(where=where))
             numbers = np.full(shape, self.ignore_index, np.int64)
         else:
-            numbers, turn = decode_mask(stored, where), turn_of(orientation)
-            if numbers.shape == turn.stored_size(shape) != shape:  # drawn on the image as it is stored
-                numbers = turn.pixels(numbers)
-            require_size(numbers.shape, shape, where)
+            numbers, own = decode_turned_mask(stored, where)
+            numbers = lay_on_image(numbers, own, shape, orientation, self.mask_orientation, where)
             numbers = self.labels.encode(numbers, where)
         image, mask = self.transform(picture, numbers)
         sizes = {"size": torch.tensor(image.shape[1:]), "stored_size": torch.tensor(mask.shape)}
@@ -100,6 +108,12 @@ class SegmentationDataModule(NumberedClasses, DenseDataModule):
             names the classes.
         reduce_zero_label: Take the stored 0 for "no class" and the stored 1 for class 0, as in ADE20K.
         ignore_index: Number of the pixels without a class, in the data set and in batches.
+        class_values: The stored number of each class, where they are not 0, 1, 2, ...: [0, 255] for masks of black and
+            white. By default the numbers in ``id2label.json``, if there is one.
+        absent_classes: What is done about a class that no training mask holds, and about masks in which a single class
+            and pixels without one are all there is: error, or allow if that is meant.
+        mask_orientation: What masks without an EXIF orientation of their own are laid on where the image has one: the
+            upright image, the image as stored, or auto, which goes by their sizes.
         image_size: Size of the crops to train on, in pixels: one number, or height and width.
         eval_size: In evaluation the shorter side of the image as it is fed; by default the size it is stored in. Scores
             and predictions are at the stored size in both cases.
@@ -119,6 +133,9 @@ class SegmentationDataModule(NumberedClasses, DenseDataModule):
         num_classes: int | None = None,
         reduce_zero_label: bool = False,
         ignore_index: int = 255,
+        class_values: tuple[int, ...] | None = None,
+        absent_classes: Literal["error", "allow"] = "error",
+        mask_orientation: MaskOrientation = "auto",
         image_size: int | tuple[int, int] = 512,
         eval_size: int | None = None,
         augmentation: SegmentationAugmentation = _DEFAULT_AUGMENTATION,
@@ -132,7 +149,15 @@ class SegmentationDataModule(NumberedClasses, DenseDataModule):
         require(eval_size is None or eval_size >= 1, "eval_size", eval_size, "must be 1 or more, or null")
         self.mask_column, self.reduce_zero_label = mask_column, reduce_zero_label
         self.image_size, self.eval_size, self.augmentation = image_size, eval_size, augmentation
-        self.ignore_index = ignore_index
+        self.ignore_index, self.absent_classes, self.mask_orientation = ignore_index, absent_classes, mask_orientation
+        problem = "must be different numbers of 0 or more, one for each class, without reduce_zero_label"
+        good = class_values is None or (len({*class_values}) == len(class_values) >= 1 and min(class_values) >= 0)
+        require(good and not (class_values and reduce_zero_label), "class_values", class_values, problem)
+        require(absent_classes in {"error", "allow"}, "absent_classes", absent_classes, "must be error or allow")
+        problem = "must be auto, upright or stored"
+        require(mask_orientation in {"auto", "upright", "stored"}, "mask_orientation", mask_orientation, problem)
+        self.class_values = None if class_values is None else tuple(class_values)
+        self._values: tuple[int, ...] | None = None
         self._crop = sides[0], sides[1]
         self._num_classes = num_classes
         self._mask_column: str | None = None
@@ -141,11 +166,13 @@ class SegmentationDataModule(NumberedClasses, DenseDataModule):
         """Find the column with the label maps, and the names of the classes; see ``HFDataModule``."""
         try:
             column = find_mask_column(features, self.mask_column, self._image_column)
-            names = name_classes(self.dataset, features, self._num_classes, self.ignore_index, self.reduce_zero_label)
+            classes = name_classes(
+                self.dataset, features, self._num_classes, self.ignore_index, self.reduce_zero_label, self.class_values
+            )
         except DataError as error:
             self._no_classes = str(error)  # fatal for all but prediction, see check
             return []
-        self._mask_column, self._own_names = column, tuple(names)
+        self._mask_column, self._own_names, self._values = column, classes.names, classes.values
         return [column]
 
     def check(self, table: Any, split: str, part: Part) -> None:
@@ -158,6 +185,15 @@ class SegmentationDataModule(NumberedClasses, DenseDataModule):
             raise DataError(
                 f"split {split!r} has no column {self._mask_column!r}; name a split with masks, or use predict"
             )
+        if self.dataset not in EMBEDDED and self.absent_classes == "error":
+            stored = table.select_columns([self._mask_column])
+            names, files = self.own_class_names, self._files
+            labels = LabelRange(len(names), self.ignore_index, self.reduce_zero_label, values=self._values)
+
+            def locate(value: Any, where: str) -> Any:
+                return value if files is None else files.locate_images(value, where)
+
+            require_classes(stored, self._mask_column, labels, names, split, part == "train", locate)
 
     def inspector(self, part: Part, source: Source) -> Inspect | None:
         """Looks at the header of the label map; see ``HFDataModule``."""
@@ -168,7 +204,7 @@ class SegmentationDataModule(NumberedClasses, DenseDataModule):
         def inspect(row: dict[str, Any], where: str, header: Header) -> Repairs:
             stored = row.get(column)
             if not is_empty(stored):
-                require_header(stored, header, where)
+                require_header(stored, header, self.mask_orientation, where)
             elif part != "predict":
                 raise DataError(_NO_MASK.format(where=where))
             return Repairs()
@@ -180,10 +216,9 @@ class SegmentationDataModule(NumberedClasses, DenseDataModule):
         if self._mask_column is None or part == "predict":
             return None, 0
         own = self._own_numbers_of(part)
-        labels = LabelRange(len(own), self.ignore_index, self.reduce_zero_label, own)
+        labels = LabelRange(len(own), self.ignore_index, self.reduce_zero_label, own, self._values)
         found = survey_pixels(source, self._mask_column, labels, len(self.own_class_names), self.look_seconds)
         found.require_sound(self.on_bad_image == "skip")
-        found.require_two_classes(source.split, self.own_class_names, self.ignore_index)
         return found.pixels, found.looked
 
     def reader(self, image_column: str, part: Part) -> Read:
@@ -196,12 +231,19 @@ class SegmentationDataModule(NumberedClasses, DenseDataModule):
             labels = self._label_range(part)
         labelled = part != "predict"
         return ReadSegmented(
-            image_column, self._mask_column, labels, self.ignore_index, transform, labelled, self.rendering
+            image_column,
+            self._mask_column,
+            labels,
+            self.ignore_index,
+            transform,
+            labelled,
+            self.rendering,
+            self.mask_orientation,
         )
 
     def _label_range(self, part: Part) -> LabelRange:
         numbers = self._numbers_of(part)
-        return LabelRange(len(numbers), self.ignore_index, self.reduce_zero_label, numbers)
+        return LabelRange(len(numbers), self.ignore_index, self.reduce_zero_label, numbers, self._values)
 
     def _numbers_of(self, part: Part) -> tuple[int, ...]:
         """The number in batches of each class that the part's split stores, in the order in which it stores them."""

@@ -71,6 +71,7 @@ def module(folder, stage="fit", **changes):
         "mean": (0.0, 0.0, 0.0),
         "std": (1.0, 1.0, 1.0),
         "augmentation": PLAIN,
+        "absent_classes": "allow",  # see test_mask_classes
     }
     (data := SegmentationDataModule(**{**settings, **changes})).setup(stage)
     return data
@@ -419,9 +420,10 @@ def test_names_from_id2label(folder):
         ("{", r"does not name the classes; write"),
         ('["a", "b"]', r"does not name the classes; write"),
         ('{"a": 0, "b": 1}', r"does not name the classes; write"),
-        ("{}", r"does not name class 0; number"),
-        ('{"0": "a", "2": "b"}', r"does not name class 1; number"),
-        ('{"1": "a", "2": "b"}', r"does not name class 0; number"),
+        ("{}", r"must name classes by their stored numbers"),
+        ('{"-1": "a", "0": "b"}', r"must name classes by their stored numbers"),
+        ('{"0": "a", "70000": "b"}', r"must name classes by their stored numbers"),
+        ('{"1": "a", "01": "b"}', r"names a class twice"),
     ],
 )
 def test_bad_names(folder, content, message):
