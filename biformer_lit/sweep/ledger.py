@@ -24,7 +24,7 @@ from biformer_lit.errors import ConfigError
 from biformer_lit.sweep.alive import Watch
 from biformer_lit.sweep.claim import Claim
 from biformer_lit.sweep.jobs import Job, Standing, standing_of, this_machine
-from biformer_lit.sweep.storage import patiently
+from biformer_lit.sweep.storage import StorageError, file_of, patiently
 from biformer_lit.sweep.trial import lock_folder
 
 T = TypeVar("T")
@@ -66,6 +66,7 @@ class Ledger:
         self.owner = f"{this_machine()}:{found.st_dev}:{found.st_ino}"
         self.watch = Watch(self.owner, folder, local, say)
         self.patience: float | None = None
+        self._file = file_of(storage)
         direction = StudyDirection.MAXIMIZE if mode == "max" else StudyDirection.MINIMIZE
 
         def create() -> optuna.Study:
@@ -85,8 +86,24 @@ class Ledger:
         self.study_id = self.ask(lambda: storage.get_study_id_from_name(name))
 
     def ask(self, call: Callable[[], T]) -> T:
-        """Call the storage, and wait where it does not answer."""
-        return patiently(call, self.say, self.patience)
+        """Call the storage, and wait where it does not answer.
+
+        Raises:
+            StorageError: If it did not come back in time, or its file is gone.
+        """
+
+        def look() -> T:
+            try:
+                return call()
+            except Exception as error:
+                if self._file is not None and not (self._file.is_file() and self._file.stat().st_size):
+                    raise StorageError(
+                        f"storage: {self._file} is gone; put it back, or run the same command again, which takes what "
+                        "is complete from the trials' folders"
+                    ) from error
+                raise
+
+        return patiently(look, self.say, self.patience)
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:

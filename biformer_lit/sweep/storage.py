@@ -3,10 +3,11 @@
 import contextlib
 import errno
 import fcntl
+import json
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import IO, Any, TypeVar
 from urllib.parse import urlsplit
@@ -50,7 +51,12 @@ class JournalLock(JournalFileOpenLock):
         """Wait for the lock, then cut off an incomplete last line."""
         self._file = self._journal.with_suffix(".lock").open("ab")
         fcntl.flock(self._file, fcntl.LOCK_EX)
-        with self._journal.open("rb+") as journal:
+        try:
+            journal = self._journal.open("rb+")
+        except FileNotFoundError:
+            self.release()
+            raise
+        with journal:
             end = journal.seek(0, os.SEEK_END)
             whole = _end_of_last_line(journal, end)
             if whole < end:
@@ -62,6 +68,71 @@ class JournalLock(JournalFileOpenLock):
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+class Journal(JournalFileBackend):
+    """A journal that names the line where it is damaged, or no journal at all.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._journal = path
+        super().__init__(str(path), lock_obj=JournalLock(path))
+
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        """The records from a number on.
+
+        Raises:
+            StorageError: If a line is no record, or the file is gone.
+        """
+        try:
+            for log in super().read_logs(log_number_from):
+                if not _is_record(log):
+                    raise self._damaged()
+                yield log
+        except FileNotFoundError:
+            raise self._gone() from None
+        except ValueError as error:  # of a line that is not JSON; ConfigError is one, too
+            raise error if isinstance(error, StorageError) else self._damaged() from None
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Write records.
+
+        Raises:
+            StorageError: If the file is gone.
+        """
+        try:
+            super().append_logs(logs)
+        except FileNotFoundError:
+            raise self._gone() from None
+
+    def _gone(self) -> "StorageError":
+        return StorageError(
+            f"{self._journal} is gone; put it back, or run the same command again, which takes what is complete from "
+            "the trials' folders"
+        )
+
+    def _damaged(self) -> "StorageError":
+        number, line = 0, b""
+        with self._journal.open("rb") as file:
+            for number, line in enumerate(file, 1):  # noqa: B007 (used behind the loop)
+                try:
+                    if not _is_record(json.loads(line)):
+                        break
+                except ValueError:
+                    break
+        shown = line[:40].decode(errors="replace").strip()
+        return StorageError(
+            f"{self._journal}: line {number} ({shown!r}) is no record of a study: the line is damaged, or the file is "
+            "another program's; put a copy back, or move the file away and run the same command, which takes what is "
+            "complete from the trials' folders"
+        )
+
+
+def _is_record(log: Any) -> bool:
+    return isinstance(log, dict) and isinstance(log.get("op_code"), int) and isinstance(log.get("worker_id"), str)
 
 
 def _end_of_last_line(file: IO[bytes], end: int) -> int:
@@ -93,7 +164,7 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / JOURNAL
         path.touch()
-        return JournalStorage(JournalFileBackend(str(path), lock_obj=JournalLock(path)))
+        return _replayed(path)
     name, url = shown(url), complete(url)
     try:
         if url.startswith("grpc://"):
@@ -108,6 +179,18 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
         raise
     except Exception as error:  # what drivers raise has no base in common
         raise ConfigError(f"storage={name}: cannot be opened ({_first_line(error)}); check the address") from error
+
+
+def _replayed(path: Path) -> JournalStorage:
+    try:
+        return JournalStorage(Journal(path))
+    except StorageError:
+        raise
+    except (LookupError, AssertionError, TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(
+            f"{path}: its records do not make a study ({type(error).__name__}: {_first_line(error)}); put a copy back, "
+            "or move the file away and run the same command, which takes what is complete from the trials' folders"
+        ) from error
 
 
 def _database(url: str) -> RDBStorage:
@@ -152,7 +235,7 @@ def patiently(call: Callable[[], T], say: Callable[[str], None], seconds: float 
         try:
             return call()
         except Exception as error:
-            if not _is_outage(error):
+            if isinstance(error, ConfigError) or not _is_outage(error):
                 raise
             if time.monotonic() + pause > end:
                 raise StorageError(
@@ -183,7 +266,18 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__
 
 
+def file_of(storage: BaseStorage) -> Path | None:
+    """The file of a storage in SQLite, None for others."""
+    behind: Any = getattr(storage, "_backend", storage)  # of Optuna's cache
+    url = behind.engine.url if isinstance(behind, RDBStorage) else None
+    if url is None or url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
+        return None
+    return Path(url.database).absolute()
+
+
 def _first_line(error: BaseException) -> str:
+    """What happened at the bottom of it: Optuna guesses at causes."""
+    *_, error = _causes(error)
     lines = [line.strip() for line in redacted(str(error)).splitlines() if line.strip()]
     return lines[0][:200] if lines else type(error).__name__
 

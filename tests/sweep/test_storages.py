@@ -169,3 +169,51 @@ def test_a_journal_that_was_cut_off(tmp_path, monkeypatch):
     study(tmp_path, cells=2)
     assert sweep("run", path, "--folder", tmp_path / "study") == 0
     check_once(tmp_path, [], 2)
+
+
+@pytest.mark.parametrize(
+    ("damage", "number"),
+    [
+        (lambda lines: [*lines[:3], b"\0" * 40 + b"\n", *lines[4:]], 4),
+        (lambda lines: [lines[0], b"2026-01-01 a log of something else\n", *lines[1:]], 2),
+        (lambda _: [b'{"a": 1}\n', b'{"b": 2}\n'], 1),
+        (lambda _: [b"[]\n"], 1),
+        (lambda lines: [b"12\n", *lines], 1),
+    ],
+)
+def test_a_journal_that_is_damaged_or_somebody_elses(tmp_path, monkeypatch, damage, number):
+    monkeypatch.setenv("FAKE_ROOT", str(tmp_path))
+    path = study(tmp_path, cells=1)
+    assert sweep("run", path, "--folder", tmp_path / "study") == 0
+    journal = tmp_path / "study" / "journal.log"
+    journal.write_bytes(b"".join(damage(journal.read_bytes().splitlines(keepends=True))))
+    with pytest.raises(ConfigError, match=rf"journal\.log: line {number} \(.*put a copy back") as raised:
+        sweep("run", path, "--folder", tmp_path / "study")
+    assert "\n" not in str(raised.value)
+    journal.unlink()  # as the message says: what is complete is in the trials' folders
+    assert sweep("run", path, "--folder", tmp_path / "study") == 0
+    check_once(tmp_path, [], 1)
+
+
+def test_records_that_make_no_study(tmp_path):
+    line = {"op_code": 4, "worker_id": "w", "study_id": 0, "datetime_start": "yesterday", "state": "?"}
+    (tmp_path / "journal.log").write_text(
+        json.dumps({"op_code": 0, "worker_id": "w", "study_name": "s", "directions": [2]})
+        + "\n"
+        + json.dumps(line)
+        + "\n"
+    )
+    with pytest.raises(ConfigError, match=r"journal\.log"):
+        open_storage(None, tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["journal", "sqlite"])
+def test_a_record_that_is_removed(tmp_path, monkeypatch, storage_of, kind):
+    """It is said at once, and in words."""
+    arguments = storage_of(kind)
+    monkeypatch.setenv("FAKE_ROOT", str(tmp_path))
+    assert sweep("run", study(tmp_path, cells=1), "--folder", tmp_path / "study", *arguments) == 0
+    ledger = ledger_of(tmp_path / "study")
+    (tmp_path / ("study/journal.log" if kind == "journal" else "study.db")).unlink()
+    with pytest.raises(StorageError, match=r"(journal\.log|study\.db) is gone; put it back"):
+        ledger.note("x", "y")
