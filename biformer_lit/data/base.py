@@ -26,7 +26,7 @@ from biformer_lit.data.loaders import (
     loader_options,
     training_position,
 )
-from biformer_lit.data.loading import DIGITS, EMBEDDED, find_split, load_splits
+from biformer_lit.data.loading import DIGITS, EMBEDDED, find_split, load_splits, split_to_predict
 from biformer_lit.data.preprocessing import PreparedImages
 from biformer_lit.data.rendering import Rendering
 from biformer_lit.data.samples import PARTS, Part, Read, RowDataset, RowStream, Skipped, Source
@@ -239,7 +239,7 @@ class HFDataModule(PreparedImages, ToldData, LightningDataModule):
     def _prepare(self, part: Part) -> None:
         names = list(self._tables)
         if part == "predict":
-            self._add(part, self._split_to_predict(names), None)
+            self._add(part, split_to_predict(names, self.predict_split, self.test_split, self.val_split), None)
             return
         validation = find_split("validation", self.val_split, names)
         if part == "train" or (part == "validation" and validation is None):
@@ -250,17 +250,6 @@ class HFDataModule(PreparedImages, ToldData, LightningDataModule):
         if split is None:
             raise DataError(f"data.init_args.test_split: none to test on; there are {', '.join(names)}; name one")
         self._add(part, split, None)
-
-    def _split_to_predict(self, names: list[str]) -> str:
-        if self.predict_split is not None or len(names) == 1:
-            return find_split("predict", self.predict_split, names) or names[0]
-        test = find_split("test", self.test_split, names)
-        split = test or find_split("validation", self.val_split, names)
-        if split is None:
-            raise DataError(
-                f"data.init_args.predict_split: which split is to be predicted? there are {', '.join(names)}; name one"
-            )
-        return split
 
     def _prepare_training(self, split: str, validation: str | None) -> None:
         if validation is not None:

@@ -158,3 +158,26 @@ def find_split(
             raise ConfigError(f"data.init_args.{argument}: no split {given!r}; the data set has {', '.join(names)}")
         return given
     return next((name for name in _SPLIT_NAMES.get(kind, ()) if name in names), None)
+
+
+def split_to_predict(names: list[str], given: str | None, test: str | None, validation: str | None) -> str:
+    """Name of the split that ``predict`` takes: the only one, else the one to test on, else the one to validate on.
+
+    Args:
+        names: The splits there are.
+        given: The name the user gave for it, if any.
+        test: The name the user gave for the split to test on, if any.
+        validation: The name the user gave for the split to validate on, if any.
+
+    Raises:
+        ConfigError: If one of the names that count is not among ``names``.
+        DataError: If there are several splits, and none to test or to validate on.
+    """
+    if given is not None or len(names) == 1:
+        return find_split("predict", given, names) or names[0]
+    split = find_split("test", test, names) or find_split("validation", validation, names)
+    if split is None:
+        raise DataError(
+            f"data.init_args.predict_split: which split is to be predicted? there are {', '.join(names)}; name one"
+        )
+    return split

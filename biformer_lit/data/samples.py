@@ -10,6 +10,7 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from biformer_lit.data.boxes import Repairs
 from biformer_lit.data.folder import Files
+from biformer_lit.data.folder.watch import FileWatch
 from biformer_lit.data.identity import Identity
 from biformer_lit.data.images import BadImageError
 from biformer_lit.data.labels import Integers
@@ -118,6 +119,7 @@ class RowDataset(Dataset[dict[str, Any]]):
     ) -> None:
         self.skipped = skipped
         self._source, self._rows, self._read = source, source.rows, read
+        self._watch = FileWatch(source.table)
         self._seed, self._skip_bad = seed, skip_bad
 
     def __len__(self) -> int:
@@ -152,6 +154,7 @@ class RowDataset(Dataset[dict[str, Any]]):
             return self._read(row, where)
 
     def _stored(self, row: int) -> dict[str, Any]:
+        self._watch.check()
         try:
             stored: dict[str, Any] = self._source.table[row]
         except LOADING_ERRORS as error:

@@ -98,6 +98,16 @@ def test_a_truncated_file_is_one_line(make_table, tmp_path, kind):
     assert "\n" not in str(caught.value)
 
 
+def test_a_file_that_is_cut_short_in_use(make_table, tmp_path):
+    make_table(600).save_to_disk(tmp_path)
+    loader = iter(fitted(tmp_path).val_dataloader())
+    assert len(next(loader)["index"]) == 4
+    with next(tmp_path.glob("*.arrow")).open("r+b") as file:
+        file.truncate(100)
+    with pytest.raises(DataError, match=r"\.arrow: is shorter than when it was opened \(100 of"):
+        next(loader)
+
+
 def test_arrow_files_of_both_layouts(make_table, tmp_path):
     table = make_table(12)
     (folder := tmp_path / "arrow").mkdir()
