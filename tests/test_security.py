@@ -17,6 +17,7 @@ import xml.etree.ElementTree as ET
 import zipfile
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import datasets
 import pandas as pd
@@ -456,7 +457,7 @@ def test_a_question_is_no_setting(tmp_path):
         def note(self, name, text):
             pass
 
-    begin(spec, tmp_path / "study", Ledger(), {}, extend=False)
+    begin(spec, tmp_path / "study", Ledger(), {}, SimpleNamespace(note=lambda resolved: None), extend=False)
     assert read_yaml(tmp_path / "study/study.yaml")["name"] == "s"
 
 
