@@ -27,7 +27,7 @@ from biformer_lit.sweep.source import PlanSource, SearchSource
 from biformer_lit.sweep.spec import StudySpec, read_spec
 from biformer_lit.sweep.status import print_status
 from biformer_lit.sweep.storage import closing
-from biformer_lit.sweep.study import SPEC, begin, folder_of, open_ledger
+from biformer_lit.sweep.study import SPEC, as_recorded, begin, folder_of, open_ledger, with_others
 from biformer_lit.sweep.study_file import read_study_file
 
 Estimate: TypeAlias = Callable[[dict[str, Any]], float]
@@ -179,7 +179,13 @@ def _run(
                 return 130
             from biformer_lit.sweep.export import write_tables  # noqa: PLC0415 (pandas takes its time)
 
-            text = write_tables(spec, folder, source.jobs(), standings, ledger.study)
+            jobs, everything = with_others(source.jobs(), standings, ledger)
+            text = write_tables(as_recorded(spec, ledger), folder, jobs, everything, ledger.study)
+    waiting = sum(not everything[job.key].settled for job in jobs if job.key not in standings)
+    if waiting:
+        print(
+            f"{waiting} trials that another command added are not settled; it writes the tables again", file=sys.stderr
+        )
     return _conclude(text, folder, standings)
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,22 @@ def _check_same(
 def _how(cell: str, meanings: Meanings) -> str:
     found = meanings.changes.get(cell)
     return f" ({'; '.join(found)})" if found else ""
+
+
+def as_recorded(spec: StudySpec, ledger: Ledger) -> StudySpec:
+    """The study as its record has it, which others may have extended since it was begun."""
+    noted = ledger.attribute(_SPEC_NOTED)
+    return spec if noted is None else replace(spec_of(json.loads(noted)["spec"]), storage=spec.storage)
+
+
+def with_others(
+    jobs: Iterable[Job], standings: Mapping[str, Standing], ledger: Ledger
+) -> tuple[list[Job], dict[str, Standing]]:
+    """A study's jobs, and behind them those that others have added to it meanwhile; and how all of them stand."""
+    own = list(jobs)
+    keys = {job.key for job in own}
+    added = [job for job in ledger.jobs() if job.key not in keys]
+    return own + added, {**standings, **ledger.standings(job.key for job in added)}
 
 
 def text_of(spec: StudySpec) -> str:

@@ -160,15 +160,35 @@ def test_what_cannot_be_extended(run, tmp_path):
         run("--extend")
 
 
-def test_a_study_that_others_extend(tmp_path, monkeypatch):
-    """Who began with fewer cells leaves the new ones alone."""
+def test_a_study_that_others_extend(tmp_path):
+    """Who began with fewer cells trains those alone, and leaves a table of all."""
     path = study(tmp_path, cells=2, set={"fake.epoch_seconds": 0.3})
-    first = start(tmp_path, path, FAKE_NO_REPORT="1")
+    first = start(tmp_path, path)
     wait_for(lambda: entries(tmp_path))
     path = study(tmp_path, cells=4, set={"fake.epoch_seconds": 0.3})
     second = start(tmp_path, path, "--extend", FAKE_NO_REPORT="1")
     assert [first.wait(), second.wait()] == [0, 0], (tmp_path / "coordinator.log").read_text()
     assert sorted(completions(tmp_path).values()) == [1, 1, 1, 1]
+    assert [row[0] for row in table(tmp_path)] == ["x=c0", "x=c1", "x=c2", "x=c3"]
+
+
+def test_a_table_of_what_others_added(run, tmp_path, monkeypatch, capsys):
+    """Their trials are rows, as far as they have come, and no failure of ours."""
+    study(tmp_path, cells=2)
+    assert run() == 0
+    began = runner.Runner.run
+
+    def extended(self):
+        standings = began(self)
+        added = json.loads(self.ledger.trials()[0].user_attrs["about"])
+        added |= {"key": "x=c9-12345678/seed-0", "cell": "x=c9", "factors": {"x": "c9"}}
+        self.ledger.enqueue([runner.Job(**added)])
+        return standings
+
+    monkeypatch.setattr(runner.Runner, "run", extended)
+    assert run() == 0
+    assert results(tmp_path)["c9"].status == "missing"
+    assert "1 trials that another command added are not settled" in capsys.readouterr().err
 
 
 # -- interruptions -------------------------------------------------------------------------------------------
