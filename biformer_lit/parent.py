@@ -35,14 +35,19 @@ def die_with_parent() -> None:
 def leave_signals_to_parent(worker: int) -> None:  # noqa: ARG001 (the contract of worker_init_fn)
     """In a data worker: end by SIGTERM only if it comes from the process that the worker works for.
 
-    Schedulers signal all processes of a run, and a worker that ends at once would break the run off before it has
-    saved where it is. The signal to requeue is the parent's affair, too.
+    Schedulers and terminals (Ctrl-C, a hang-up) signal all processes of a run, and a worker that ends at once would
+    break the run off before it has saved where it is. The signal to requeue is the parent's affair, too.
 
     Args:
         worker: Its number, of no meaning here.
     """
     parent = multiprocessing.parent_process()
-    if parent is None or not hasattr(signal, "sigwaitinfo"):  # not on macOS
+    if parent is None:
+        return
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):  # not on Windows
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    if not hasattr(signal, "sigwaitinfo"):  # not on macOS
         return
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1})
     threading.Thread(target=_end_by_parent, args=(parent.pid,), daemon=True).start()

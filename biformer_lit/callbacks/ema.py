@@ -1,14 +1,15 @@
 """Exponential moving average of the weights, with a warm-up."""
 
+import itertools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
-from torch import Tensor
+from torch import Tensor, nn
 
 from biformer_lit.errors import ConfigError
 
@@ -35,8 +36,29 @@ def warmup_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor
     return partial(_update, decay=decay)
 
 
+def _tensors(module: nn.Module) -> Iterator[Tensor]:
+    return itertools.chain(module.parameters(), module.buffers())
+
+
+class _InTypeOf:
+    """A module's parameters and buffers in the types of another one, as ``AveragedModel`` asks for them."""
+
+    def __init__(self, module: nn.Module, other: nn.Module) -> None:
+        self.module, self.other = module, other
+
+    def parameters(self) -> Iterator[Tensor]:
+        pairs = zip(self.module.parameters(), self.other.parameters(), strict=True)
+        return (mine.detach().to(its.dtype) for mine, its in pairs)
+
+    def buffers(self) -> Iterator[Tensor]:
+        return (mine.to(its.dtype) for mine, its in zip(self.module.buffers(), self.other.buffers(), strict=True))
+
+
 class EMA(WeightAveraging):
     """Average of the weights over training, BatchNorm's statistics included.
+
+    Of weights in half precision (``bf16-true``, ``16-true``) the average is in float32, in the checkpoint too: what a
+    step adds to it is mostly below what their few digits can hold.
 
     A checkpoint holds both, the evaluated weights as ``state_dict``: with ``evaluate: average`` the weights under
     training are ``current_model_state``, with ``evaluate: raw`` the average is ``averaged_model_state``.
@@ -57,12 +79,41 @@ class EMA(WeightAveraging):
             raise ConfigError(f"EMA evaluate={evaluate!r} is unknown; use 'average' or 'raw'")
         super().__init__(multi_avg_fn=warmup_average(decay))
         self.evaluate_raw = evaluate == "raw"
+        self._widened = False
+        self._under_training: list[Tensor] | None = None  # while the average of a model in half precision is evaluated
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Make the average; the network is built for it here, which is meant."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*WeightAveraging callback with a model that overrides.*")
             super().setup(trainer, pl_module, stage)
+        self._under_training = None
+        if self._average_model is not None:
+            # as the strategy does with the model later, whose own buffers may be of another type until then
+            average = trainer.precision_plugin.convert_module(self._average_model)
+            self._widened = any(tensor.dtype in (torch.float16, torch.bfloat16) for tensor in _tensors(average))
+            if self._widened:
+                average.float()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Update the average."""
+        current: Any = pl_module
+        if self._widened and self._average_model is not None:
+            current = _InTypeOf(pl_module, self._average_model.module)
+        super().on_train_batch_end(trainer, current, outputs, batch, batch_idx)
+
+    def _swap_models(self, pl_module: LightningModule) -> None:
+        """Change between the weights under training and the average; the average keeps its digits."""
+        if not self._widened or self._average_model is None:
+            super()._swap_models(pl_module)
+            return
+        kept, self._under_training = self._under_training, None
+        if kept is None:
+            self._under_training = [tensor.detach().clone() for tensor in _tensors(pl_module)]
+        for tensor, value in zip(_tensors(pl_module), kept or _tensors(self._average_model.module), strict=True):
+            tensor.data.copy_(value.data)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the average into the model, if that is what is evaluated."""

@@ -19,11 +19,22 @@ from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 STOPPED = 128 + signal.SIGTERM  # as a shell reports a process that SIGTERM has ended
-_STOP, _REQUEUE = 1, 2
+# what stops a run, and how that is called; where several come, the last of them counts, and a requeue above all
+_STOPS = {
+    getattr(signal, name): word
+    for name, word in (("SIGHUP", "SIGHUP"), ("SIGINT", "Ctrl-C"), ("SIGTERM", "SIGTERM"))
+    if hasattr(signal, name)  # Windows has no SIGHUP
+}
+_REQUEUE = len(_STOPS) + 1
+_CTRL_C = "\nCtrl-C: saves at the end of this step and stops; press it again to end at once, without saving\n"
 
 
 class Preemption(Checkpoint):
-    """On SIGTERM: save a checkpoint at the end of the step, and leave with status 143.
+    """On SIGTERM, SIGINT (Ctrl-C) or SIGHUP: save a checkpoint at the end of the step, and leave.
+
+    The status is the one that a shell gives a process that the signal ended: 143, 130 or 129. A second Ctrl-C ends the
+    run at once. SIGINT and SIGHUP that whoever started the process had it ignore (``nohup``, a script's ``&``) stay
+    ignored.
 
     Lightning's own handler talks to the other processes from within the handler, wherever they are, and saves nothing.
     Here the handler takes a note, and the processes compare notes after each step of the optimiser and each epoch, so
@@ -34,7 +45,7 @@ class Preemption(Checkpoint):
     for by itself in ``trainer.default_root_dir`` when the same job starts again (``hpc_ckpt_1.ckpt``, and so on), and
     the signal to requeue (SIGUSR1, of ``SLURMEnvironment``) does the same and then has the job requeued.
 
-    In ``validate``, ``test`` and ``predict`` SIGTERM ends the process at once.
+    In ``validate``, ``test`` and ``predict`` these signals end the process at once.
 
     It is to be the last of the trainer's callbacks, so that what it saves has what the others have to save; the
     command line puts it there.
@@ -44,12 +55,17 @@ class Preemption(Checkpoint):
         self._wish = 0  # what a signal has asked this process for
         self._agreed = 0  # what all processes do
         self._process = 0  # whose signals these are: data workers inherit the handler
+        self._interrupted = False  # whether there was a Ctrl-C
+        self._speaks = False  # whether this process tells the user what a Ctrl-C does
+        self._terminals: list[int] = []  # file descriptors that a hang-up takes away
+        self._before: dict[int, Any] = {}  # handlers that were there, which Lightning does not look after
         self._step = -1
         self._path: str | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Forget an earlier run of the same process."""
         self._wish = self._agreed = 0
+        self._interrupted = False
         self._path = None
 
     # -- signals -----------------------------------------------------------------------------------------
@@ -58,19 +74,58 @@ class Preemption(Checkpoint):
         """Replace Lightning's handlers, which it sets after all hooks of the set-up, and takes away itself."""
         if threading.current_thread() is not threading.main_thread():
             return
-        self._process = os.getpid()
+        self._process, self._speaks = os.getpid(), trainer.is_global_zero
+        self._terminals = [number for number in (1, 2) if os.isatty(number)]
         signal.signal(signal.SIGTERM, self._note if trainer.state.fn == "fit" else self._leave)
+        for number in _STOPS if trainer.state.fn == "fit" else ():
+            handler = signal.getsignal(number)
+            if number == signal.SIGTERM or number in self._before or handler in (signal.SIG_IGN, None):
+                continue
+            self._before[number] = handler
+            signal.signal(number, self._note)
         environment = _slurm(trainer)
         if environment is not None and environment.requeue_signal is not None:
             signal.signal(environment.requeue_signal, self._note if trainer.state.fn == "fit" else signal.SIG_IGN)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if os.getpid() == self._process:
-            self._wish = max(self._wish, _STOP if number == signal.SIGTERM else _REQUEUE)
+        if os.getpid() != self._process:
+            return
+        stops = list(_STOPS)
+        if number == signal.SIGINT and self._interrupted:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # should even this take too long
+            raise SIGTERMException(128 + number)
+        self._interrupted = self._interrupted or number == signal.SIGINT
+        if number == signal.SIGINT and self._speaks:
+            os.write(2, _CTRL_C.encode())  # whatever sys.stderr was just about
+        if number == getattr(signal, "SIGHUP", None):
+            self._leave_terminal()
+        self._wish = max(self._wish, stops.index(number) + 1 if number in stops else _REQUEUE)
+
+    def _leave_terminal(self) -> None:
+        """Let what is still printed go nowhere: writing to a terminal that has hung up is an error."""
+        for number in self._terminals:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, number)
+            os.close(nowhere)
 
     def _leave(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() == self._process:
             raise SIGTERMException(STOPPED)
+
+    def _restore(self) -> None:
+        """Give back the handlers that were there."""
+        while self._before:
+            number, handler = self._before.popitem()
+            if signal.getsignal(number) == self._note:
+                signal.signal(number, handler)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Listen no more."""
+        self._restore()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Listen no more."""
+        self._restore()
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Listen from here on."""
@@ -146,10 +201,15 @@ class Preemption(Checkpoint):
             self._say(trainer)
         # Lightning kills the process that launched the others when one of those ends with a status
         launched = isinstance(_environment(trainer), LightningEnvironment) and trainer.local_rank != 0
-        raise SIGTERMException(0 if launched else STOPPED)
+        raise SIGTERMException(0 if launched else 128 + self._signal())
+
+    def _signal(self) -> int:
+        """The signal that all have agreed to follow; a requeue ends a process as SIGTERM does."""
+        stops = list(_STOPS)
+        return int(signal.SIGTERM if self._agreed == _REQUEUE else stops[self._agreed - 1])
 
     def _say(self, trainer: Trainer) -> None:
-        reason = "a signal" if self._agreed == _REQUEUE else "SIGTERM"
+        reason = "a signal" if self._agreed == _REQUEUE else _STOPS[signal.Signals(self._signal())]
         text = f"stopped by {reason} after step {trainer.global_step}; "
         if _slurm(trainer) is None:
             text += f"go on with --ckpt_path {self._path}"

@@ -47,8 +47,12 @@ def check_named(config: Any, where: str = "") -> None:
     if isinstance(config, Mapping):
         if isinstance(path := config.get("class_path"), str):
             _check_class(path, config.get("dict_kwargs"), where)
+        own = _defaults(path) if isinstance(path, str) else []
         for key, value in config.items():
-            check_named(value, f"{where}.{key}" if where else str(key))
+            inner = value
+            if key == "init_args" and own:
+                inner = {name: one for name, one in vars(value).items() if not any(one is default for default in own)}
+            check_named(inner, f"{where}.{key}" if where else str(key))
     elif isinstance(config, list | tuple | set):
         for value in config:
             check_named(value, where)
@@ -59,6 +63,15 @@ def check_named(config: Any, where: str = "") -> None:
                 f"{where}: {name} is a function or class that a config may not name; write a class of its own around "
                 "it, such as a Callback, and name that"
             )
+
+
+def _defaults(path: str) -> list[Any]:
+    """Functions that a class takes if nothing is said, such as BackboneFinetuning's."""
+    found = imported(path)
+    if not isinstance(found, type):
+        return []
+    parameters = inspect.signature(found).parameters.values()
+    return [parameter.default for parameter in parameters if inspect.isroutine(parameter.default)]
 
 
 def _check_class(path: str, extra: Any, where: str) -> None:

@@ -4,7 +4,9 @@ import os
 import sys
 from typing import Any, ClassVar
 
+import torch
 from jsonargparse import Namespace
+from jsonargparse.typing import register_type
 from lightning.fabric.plugins import CheckpointIO, TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
@@ -46,6 +48,11 @@ from biformer_lit.tasks.from_checkpoint import class_name
 from biformer_lit.tasks.origin import Origin, origin_of
 from biformer_lit.tasks.restore import check_size, shapes_of
 from biformer_lit.trials import is_ours
+
+# StochasticWeightAveraging has a device by default, which a saved config could not tell otherwise
+register_type(
+    torch.device, str, torch.device, deserializer_exceptions=(RuntimeError, TypeError), fail_already_registered=False
+)
 
 
 class TrainingParser(OneLineErrors, LightningArgumentParser):

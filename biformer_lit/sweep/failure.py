@@ -17,7 +17,8 @@ _LINES = 20
 _MOST = 65536  # bytes of a log that are looked at
 _LONGEST = 300  # characters of a message
 _OUT_OF_MEMORY = re.compile("not enough memory|out of memory|MemoryError|cannot allocate memory", re.IGNORECASE)
-_STOPPED = 128 + signal.SIGTERM  # exit status of a run that was told to stop and has saved where it was
+# exit statuses of a run that was told to stop and has saved where it was
+_STOPPED = {128 + getattr(signal, name): name for name in ("SIGHUP", "SIGINT", "SIGTERM") if hasattr(signal, name)}
 _GUESSES = {
     signal.SIGKILL: "the system may have been out of memory",
     signal.SIGBUS: "shared memory may have been used up; fewer data workers need less",
@@ -91,7 +92,7 @@ def _reason(told: dict[str, Any], returncode: int, timed_out: bool, tail: str) -
         return "disk" if DISK_FULL.search(text) else "config", text
     if kind == "error":
         return "crash", message
-    if returncode <= 0 or returncode == _STOPPED:
+    if returncode <= 0 or returncode in _STOPPED:
         return "killed", _signal_message(-returncode)
     text = tail.rpartition("\n")[2] or f"exit status {returncode}, nothing printed"
     reason: Reason = "oom" if _OUT_OF_MEMORY.search(text) else "disk" if DISK_FULL.search(text) else "crash"
@@ -99,8 +100,8 @@ def _reason(told: dict[str, Any], returncode: int, timed_out: bool, tail: str) -
 
 
 def _signal_message(number: int) -> str:
-    if number == -_STOPPED:
-        return "stopped by SIGTERM; goes on from where it was"
+    if -number in _STOPPED:
+        return f"stopped by {_STOPPED[-number]}; goes on from where it was"
     if number == 0:
         return "ended in good order but without a result, as after SIGTERM"
     try:

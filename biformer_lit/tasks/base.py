@@ -20,10 +20,11 @@ from biformer_lit.errors import CheckpointError, ConfigError
 from biformer_lit.seeding import base_seed, derive_seed, local_seed, seed_all
 from biformer_lit.tasks.building import BuildNetwork
 from biformer_lit.tasks.classes import NetworkClasses
+from biformer_lit.tasks.finetuning import unfreeze_again
 from biformer_lit.tasks.finite import FiniteSteps
 from biformer_lit.tasks.optim import Optimization
 from biformer_lit.tasks.origin import Origin, origin_of
-from biformer_lit.tasks.plan import follow_plan, global_batch, restore_accumulation
+from biformer_lit.tasks.plan import catch_up, follow_plan, global_batch
 from biformer_lit.tasks.restore import restore
 
 logger = logging.getLogger(__name__)
@@ -337,7 +338,8 @@ class BiFormerTask(LightningModule, ABC):
     def on_train_start(self) -> None:
         """Refuse a run whose schedule cannot be known, before its first step; begin the right epoch."""
         loop = self.trainer.fit_loop
-        restore_accumulation(self.trainer)
+        catch_up(self)
+        unfreeze_again(self.trainer)
         follow_plan(self, self.optim, silent=self.is_searching)
         batches = loop.epoch_loop
         if loop.restarted_mid_epoch and batches.restarted_on_train_batch_end and batches.batch_progress.is_last_batch:

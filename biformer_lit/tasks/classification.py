@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch.nn.functional as F
+from lightning.pytorch.callbacks import BatchSizeFinder
 from timm.data import Mixup
 from torch import Tensor, nn
 from torchmetrics import MeanMetric, MetricCollection
@@ -136,7 +137,12 @@ class ClassificationTask(BiFormerTask):
         Raises:
             ConfigError: If batches are mixed and have an odd size.
         """
-        size = getattr(getattr(self.trainer, "datamodule", None), "batch_size", 2)
+        data: Any = getattr(self.trainer, "datamodule", None)
+        size = getattr(data, "batch_size", 2)
+        searched = any(isinstance(one, BatchSizeFinder) for one in self.trainer.callbacks)  # type: ignore[attr-defined]
+        if self.mix is not None and searched and size > 2 and size % 2:
+            size = data.batch_size = size - 1
+            self.trainer.fit_loop._combined_loader = None  # noqa: SLF001  # is made again, with this batch
         if self.mix is not None and size % 2:
             raise ConfigError(f"data.init_args.batch_size={size} is odd, but mixing needs pairs; use an even size")
 
@@ -144,6 +150,8 @@ class ClassificationTask(BiFormerTask):
         """Loss of one batch; what the network saw is left in ``batch["image"]`` for whoever draws it."""
         target = batch["label"]
         if self.mix is not None:
+            if self.is_searching and len(target) % 2:  # for a batch, of which the one before was no pair
+                batch["image"], target = batch["image"][:-1], target[:-1]
             batch["image"], target = self.mix(batch["image"], target)
         logits = self.net(batch["image"])
         smoothing = 0.0 if self.mix is not None else self.label_smoothing  # mixed targets are smoothed already

@@ -124,6 +124,19 @@ class DetectionTask(DenseTask):
                 self.category_ids = [own[numbers.index(number)] for number in range(num_classes)]
         self.scores = nn.ModuleDict({name: ObjectScores(self.needs_masks) for name in ("val", "test")})
 
+    def setup(self, stage: str) -> None:
+        """Refuse the data module of another task, and a precision in which boxes are rounded.
+
+        Raises:
+            ConfigError: On either.
+        """
+        super().setup(stage)
+        if self.trainer.precision in ("bf16-true", "16-true"):
+            raise ConfigError(
+                f"trainer.precision={self.trainer.precision} would round boxes, beyond 256 pixels to even numbers or "
+                f"worse; use {self.trainer.precision.replace('true', 'mixed')}"
+            )
+
     # -- steps -------------------------------------------------------------------------------------------
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:

@@ -59,7 +59,7 @@ class FiniteSteps:
             DivergenceError: If they are not finite, and that is an error, or has happened too often in a row.
         """
         losses, self._losses = self._losses, []
-        if self.on_bad_loss == "ignore":
+        if self.on_bad_loss == "ignore" and not getattr(task, "is_searching", False):
             return
         with_gradient = [parameter for parameter in task.parameters() if parameter.grad is not None]
         if _all_finite(with_gradient, task.trainer):
@@ -69,7 +69,8 @@ class FiniteSteps:
         found = _gather({task.global_rank: _of_bad_losses(losses)}, task.trainer.world_size)
         if scaled and not any(found.values()):
             return
-        self._report(task, found)
+        if not getattr(task, "is_searching", False):  # a search for a learning rate goes where there is none
+            self._report(task, found)
         for buffer, before in self._buffers:
             buffer.copy_(before)
         if not scaled:  # the scaler leaves the step out by itself, and would miss its gradients

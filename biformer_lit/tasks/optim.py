@@ -113,6 +113,30 @@ class Optimization:
 
         Returns:
             An optimiser whose groups hold their own peak rate.
+
+        Raises:
+            ConfigError: If the weights are in a precision that it cannot work with.
+        """
+        groups = self.parameter_groups(net, lr)
+        halves = any(parameter.dtype == torch.float16 for group in groups for parameter in group["params"])
+        if halves and (self.name == "muon" or (self.name == "adamw" and not self.fused)):
+            field = "name='muon'" if self.name == "muon" else "fused=False"
+            raise ConfigError(
+                f"optim.{field} with trainer.precision=16-true would divide by zero, for AdamW's 1e-8 is 0 in float16; "
+                "use 16-mixed or bf16-true"
+            )
+        if self.name == "sgd":
+            return torch.optim.SGD(groups, lr=lr, momentum=0.9, nesterov=True, fused=self.fused)
+        if self.name == "muon":
+            return Muon(groups, lr=lr, nesterov=True, betas=self.betas)  # type: ignore[no-any-return]
+        return torch.optim.AdamW(groups, lr=lr, betas=self.betas, fused=self.fused)
+
+    def parameter_groups(self, net: nn.Module, lr: float) -> list[dict[str, Any]]:
+        """The parameters that are not frozen, as groups of an optimiser with their rate and weight decay.
+
+        Args:
+            net: The network, under timm's contract.
+            lr: Peak learning rate.
         """
         exempt = net.no_weight_decay()  # type: ignore[operator]  # timm's contract
         if self.layer_decay < 1:
@@ -121,12 +145,9 @@ class Optimization:
             groups = param_groups_weight_decay(net, self.weight_decay, exempt)
         for group in groups:
             group["lr"] = lr * group.pop("lr_scale", 1.0)
-        if self.name == "sgd":
-            return torch.optim.SGD(groups, lr=lr, momentum=0.9, nesterov=True, fused=self.fused)
         if self.name == "muon":
-            groups = [part for group in groups for part in _by_kind(group, net.get_classifier())]  # type: ignore[operator]
-            return Muon(groups, lr=lr, nesterov=True, betas=self.betas)  # type: ignore[no-any-return]
-        return torch.optim.AdamW(groups, lr=lr, betas=self.betas, fused=self.fused)
+            return [part for group in groups for part in _by_kind(group, net.get_classifier())]  # type: ignore[operator]
+        return [dict(group) for group in groups]
 
     def build_schedule(
         self, optimizer: Optimizer, lr: float, length: Callable[[], tuple[float, float]] | None = None

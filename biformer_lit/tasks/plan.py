@@ -73,11 +73,19 @@ def place_of(trainer: Trainer) -> Place:
     return Place(trainer.current_epoch, consumed if loop.restarting and not ended else 0, trainer.global_step)
 
 
-def restore_accumulation(trainer: Trainer) -> None:
-    """Accumulate as the schedule of accumulation says, which Lightning (2.6) does only where an epoch begins."""
+def catch_up(task: LightningModule) -> None:
+    """Have callbacks do what they do at the start of an epoch, which Lightning (2.6) leaves out at a resume within one.
+
+    Without it ``GradientAccumulationScheduler`` would not accumulate in the rest of the epoch, and
+    ``StochasticWeightAveraging`` would have no schedule.
+    """
+    trainer = task.trainer
+    loop, batches = trainer.fit_loop, trainer.fit_loop.epoch_loop
+    if not loop.restarted_mid_epoch or batches.batch_progress.is_last_batch:
+        return
     for callback in _callbacks(trainer):
-        if isinstance(callback, GradientAccumulationScheduler):
-            trainer.accumulate_grad_batches = callback.get_accumulate_grad_batches(trainer.current_epoch)
+        if isinstance(callback, GradientAccumulationScheduler | StochasticWeightAveraging):
+            callback.on_train_epoch_start(trainer, task)
 
 
 def global_batch(trainer: Trainer, accumulated: int) -> int | None:

@@ -271,7 +271,7 @@ class Schedule(LRScheduler):
         self.batch = None if state["batch"] is None else int(state["batch"])
         self.total = None if state["total"] is None else float(state["total"])
         self.offset, self.warmup = float(state["offset"]), float(state["warmup"])
-        plan = state["plan"]
+        self.plan, plan = None, state["plan"]
         if plan is not None:
             accumulation = tuple((int(first), int(factor)) for first, factor in plan["accumulation"])
             self.plan = Plan(int(plan["epochs"]), int(plan["steps"]), float(plan["batches"]), accumulation)

@@ -54,6 +54,8 @@ def pixel_loss(logits: Tensor, target: Tensor, ignore_index: int, weights: Tenso
         ignore_index: Value of the pixels that do not count.
         weights: Weight of each class (C,), or None.
     """
+    if weights is not None:
+        weights = weights.to(logits.dtype)  # logits of half precision are float32, the buffer is not
     total = summed_loss(logits, target, ignore_index, weights)
     valid = target != ignore_index
     if weights is None:

@@ -1,4 +1,4 @@
-"""SIGTERM at any place: the run stops there, and goes on to the same bits."""
+"""SIGTERM, Ctrl-C or a hang-up at any place: the run stops there, and goes on to the same bits."""
 
 import os
 import signal
@@ -61,6 +61,43 @@ def test_goes_on_to_the_same_bits(root, tmp_path, monkeypatch, capsys, where, op
     assert validated() == validations  # none left out, none repeated
 
 
+@pytest.mark.parametrize(("what", "status", "called"), [("SIGINT", 130, "Ctrl-C"), ("SIGHUP", 129, "SIGHUP")])
+def test_other_signals_stop_it_too(root, tmp_path, monkeypatch, capfd, what, status, called):
+    monkeypatch.chdir(tmp_path)
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGHUP)]
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments(root, where={"epoch": 0, "batch": 1, "what": what}))
+    assert stopped.value.code == status
+    said = capfd.readouterr().err
+    assert f"stopped by {called} after step 2; go on with --ckpt_path runs/tiny/version_0/checkpoints/last.ckpt" in said
+    assert ("press it again to end at once" in said) == (what == "SIGINT")
+    assert last(tmp_path, 0)["global_step"] == 2
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGHUP)] == before
+
+
+def test_a_second_ctrl_c_ends_at_once(root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments(root, where={"epoch": 0, "batch": 1, "what": "SIGINT", "times": 2}))
+    assert stopped.value.code == 130
+    assert not list(tmp_path.glob("runs/**/*.ckpt"))
+    signal.signal(signal.SIGINT, before)
+
+
+def test_signals_that_are_ignored_stay_ignored(root, tmp_path, monkeypatch):
+    """As nohup has them, and a script what it starts in the background."""
+    monkeypatch.chdir(tmp_path)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGHUP)}
+    try:
+        done = main(arguments(root, "--trainer.max_epochs", "1", where={"epoch": 0, "batch": 1, "what": "SIGHUP"}))
+        assert done.trainer.state.finished
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def test_a_signal_in_the_last_epoch_s_validation_changes_nothing(root, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = main(arguments(root, where={"epoch": 2, "where": "validation"}))
@@ -89,16 +126,17 @@ def test_without_checkpoints_of_its_own(root, tmp_path, monkeypatch, capsys):
 
 
 @SLOW
-def test_a_signal_to_all_processes_leaves_the_data_workers_alone(root, tmp_path, monkeypatch):
+@pytest.mark.parametrize("what", ["SIGTERM", "SIGINT", "SIGHUP"])
+def test_a_signal_to_all_processes_leaves_the_data_workers_alone(root, tmp_path, monkeypatch, what):
     """As schedulers send it; a worker that ends at once would be an error of the run."""
     monkeypatch.chdir(tmp_path)
     options = ["--data.num_workers", "2", "--trainer.num_sanity_val_steps", "0"]
-    command = arguments(root, *options, where={"group": True})
+    command = arguments(root, *options, where={"group": True, "what": what})
     environment = os.environ | {"PYTHONPATH": str(root / "tests")}
     done = subprocess.run(
         [sys.executable, "-m", "biformer_lit", *command],
         env=environment, capture_output=True, text=True, check=False, start_new_session=True, timeout=120,
     )  # fmt: skip
-    assert done.returncode == 143, done.stderr
+    assert done.returncode == 128 + getattr(signal, what), done.stderr
     assert "Traceback" not in done.stderr
     assert last(tmp_path, 0)["global_step"] == 6
