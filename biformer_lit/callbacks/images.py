@@ -35,6 +35,8 @@ class InputImages(Callback):
         """Draw the batch if it is the first of its turn."""
         if batch_idx or trainer.current_epoch % self.every_n_epochs or not trainer.is_global_zero:
             return
+        if not len(batch["image"]):
+            return
         grid = make_grid(unnormalised(batch["image"][: self.count], trainer), nrow=8, padding=1)
         for writer in tensorboard_writers(trainer):
             writer.add_image("train/images", grid, trainer.global_step)

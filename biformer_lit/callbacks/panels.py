@@ -64,7 +64,7 @@ class Panels(DrawsInTurns, ABC):
         """Draw the first batch, if it is its turn."""
         if batch_idx or dataloader_idx or getattr(pl_module, "predicts", "classes") != self.predicts:
             return
-        if not self.has_turn(trainer):
+        if not self.has_turn(trainer) or not len(batch["image"]):
             return
         self.drawn = trainer.current_epoch
         padded = unnormalised(batch["image"][: self.images], trainer).permute(0, 2, 3, 1).numpy()

@@ -55,6 +55,8 @@ class RoutingMaps(DrawsInTurns):
             return
         net: nn.Module = pl_module.net  # type: ignore[assignment]
         images = batch["image"][: self.images].detach()
+        if not len(images):
+            return
         with _undisturbed(trainer, pl_module.device):
             blocks, _ = record_blocks(net, images)
         self.drawn = trainer.current_epoch

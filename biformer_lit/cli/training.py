@@ -1,6 +1,7 @@
 """``fit``, ``validate``, ``test`` and ``predict``: LightningCLI over our tasks and data modules."""
 
 import os
+import re
 import sys
 from typing import Any, ClassVar
 
@@ -49,6 +50,9 @@ from biformer_lit.tasks.origin import Origin, origin_of
 from biformer_lit.tasks.restore import check_size, shapes_of
 from biformer_lit.trials import is_ours
 
+_CLASS_PATH = re.compile(r"class_path '([\w.]+)'")
+_REQUIREMENT = re.compile(r"Requirement '([\w.-]+)")
+_PACKAGES = {"WandbLogger": "wandb", "MLFlowLogger": "mlflow", "CometLogger": "comet-ml", "LitLogger": "litlogger"}
 # StochasticWeightAveraging has a device by default, which a saved config could not tell otherwise
 register_type(
     torch.device, str, torch.device, deserializer_exceptions=(RuntimeError, TypeError), fail_already_registered=False
@@ -233,7 +237,14 @@ class BiFormerCLI(LightningCLI):
 
 
 def _own_error(error: BaseException) -> BaseException:
-    """The error of ours that ``error`` was raised from, or ``error`` itself."""
+    """The error of ours that ``error`` was raised from, or that says what is not installed, or ``error`` itself."""
+    missing = next((cause for cause in causes(error) if isinstance(cause, ModuleNotFoundError)), None)
+    classes = _CLASS_PATH.findall(str(error))
+    if missing is not None and classes:
+        name = classes[-1].rpartition(".")[2]
+        asked = _REQUIREMENT.search(str(missing))
+        package = _PACKAGES.get(name) or (asked[1] if asked else missing.name) or "what it needs"
+        return ConfigError(f"{name} needs {package}, which is not installed: pip install {package}")
     return next((cause for cause in causes(error) if isinstance(cause, BiFormerLitError)), error)
 
 

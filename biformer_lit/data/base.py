@@ -23,6 +23,7 @@ from biformer_lit.data.loaders import (
     TrainLoader,
     end_epoch,
     follow_epochs,
+    is_searching,
     loader_options,
     training_position,
 )
@@ -316,7 +317,7 @@ class HFDataModule(PreparedImages, ToldData, LightningDataModule):
             f"is too many: there are {len(source.rows)} training rows for {world_size} processes; "
             f"set at most {len(sampler)}"
         )
-        if self._is_searching():  # BatchSizeFinder ends where the batch is the whole set
+        if is_searching(self.trainer):  # BatchSizeFinder ends where the batch is the whole set
             self.batch_size = min(self.batch_size, len(sampler))
         require(self.batch_size <= len(sampler), "batch_size", self.batch_size, problem)
 
@@ -328,11 +329,6 @@ class HFDataModule(PreparedImages, ToldData, LightningDataModule):
         loader = TrainLoader(dataset, sampler=sampler, drop_last=True, **self._options("train"))
         follow_epochs(loader, self.trainer, start)
         return loader
-
-    def _is_searching(self) -> bool:
-        """Whether Lightning is trying out batches."""
-        task = None if self.trainer is None else self.trainer.lightning_module
-        return bool(getattr(task, "is_searching", False))
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Notice the last batch of a stream; Lightning calls this with each batch that it has taken."""

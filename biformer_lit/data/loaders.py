@@ -241,6 +241,11 @@ def loader_options(trainer: Trainer | None, batch_size: int, workers: int | None
     }
 
 
+def is_searching(trainer: Trainer | None) -> bool:
+    """Whether Lightning is trying out batches or learning rates on a task of ours."""
+    return trainer is not None and bool(getattr(trainer.lightning_module, "is_searching", False))
+
+
 def follow_epochs(loader: DataLoader[Any], trainer: Trainer | None, start: Callable[[int, int], None]) -> None:
     """Have ``start`` called with epoch and batches to leave out when Lightning announces an epoch.
 

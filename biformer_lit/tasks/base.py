@@ -3,29 +3,26 @@
 import inspect
 import logging
 from abc import ABC, abstractmethod
-from dataclasses import asdict, is_dataclass, replace
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 
 import torch
-from lightning.pytorch import Callback, LightningModule
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from typing_extensions import Self
 
 from biformer_lit.backbone import Backbone, LoadReport, load_weights
 from biformer_lit.backbone.weights import check_fits, read_checkpoint
-from biformer_lit.errors import CheckpointError, ConfigError
+from biformer_lit.errors import CheckpointError, ConfigError, DataError
 from biformer_lit.seeding import base_seed, derive_seed, local_seed, seed_all
-from biformer_lit.tasks.building import BuildNetwork
+from biformer_lit.tasks.batches import as_named, is_empty
 from biformer_lit.tasks.classes import NetworkClasses
-from biformer_lit.tasks.finetuning import unfreeze_again
 from biformer_lit.tasks.finite import FiniteSteps
 from biformer_lit.tasks.optim import Optimization
 from biformer_lit.tasks.origin import Origin, origin_of
-from biformer_lit.tasks.plan import catch_up, follow_plan, global_batch
 from biformer_lit.tasks.restore import restore
+from biformer_lit.tasks.training import TrainedModule
 
 logger = logging.getLogger(__name__)
 Group = TypeVar("Group")
@@ -64,7 +61,7 @@ def _compile_options(setting: Compilation) -> dict[str, Any] | None:
     return setting or None
 
 
-class BiFormerTask(LightningModule, ABC):
+class BiFormerTask(TrainedModule, ABC):
     """Template of a task; a subclass builds its network and writes its steps.
 
     The network is built in ``configure_model``, after the data module knows its classes, and always from the
@@ -108,7 +105,7 @@ class BiFormerTask(LightningModule, ABC):
         if num_classes is not None and num_classes < 1:
             raise ConfigError(f"num_classes={num_classes} must be at least 1, or null to take the data set's")
         self.backbone = as_group(Backbone, backbone)
-        self.num_classes = num_classes
+        self.num_classes: int | None = num_classes
         self.weights = weights
         self.weights_copy = weights_copy
         self.optim = as_group(Optimization, optim)
@@ -116,7 +113,6 @@ class BiFormerTask(LightningModule, ABC):
         self.grad_checkpointing = grad_checkpointing
         self.finite_steps = FiniteSteps(self.optim.on_bad_loss)
         self.class_names: list[str] = []
-        self._builder: BuildNetwork | None = None
         self.preprocessing: dict[str, Any] | None = None
         self.network_classes = NetworkClasses(self)
 
@@ -186,25 +182,6 @@ class BiFormerTask(LightningModule, ABC):
 
     # -- building ----------------------------------------------------------------------------------------
 
-    def configure_callbacks(self) -> list[Callback]:
-        """Have the network built before callbacks look for its parameters; adds nothing else."""
-        if self._builder is None:
-            self._builder = BuildNetwork()
-        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
-        if self._builder not in callbacks:
-            callbacks[:] = [self._builder, *(one for one in callbacks if not isinstance(one, BuildNetwork))]
-        return []
-
-    @property
-    def is_built(self) -> bool:
-        """Whether there is a network yet."""
-        return "net" in self._modules
-
-    def know_num_classes(self, number: int) -> None:
-        """Note the number of classes, also for checkpoints, which can then be loaded without the data."""
-        self.num_classes = number
-        self.hparams["num_classes"] = number
-
     def setup(self, stage: str) -> None:
         """Refuse the data module of another task, and agree with it on classes and preprocessing.
 
@@ -266,6 +243,36 @@ class BiFormerTask(LightningModule, ABC):
         if self.compile_options is not None:
             self.net.compile(**self.compile_options)
 
+    # -- batches -----------------------------------------------------------------------------------------
+
+    def forward(self, *inputs: Any, **options: Any) -> Any:
+        """What the network makes of images (N, C, H, W); it is built on the first call if no trainer has done so.
+
+        Raises:
+            ConfigError: If the number of classes is not known yet.
+        """
+        self.configure_model()
+        return self.net(*inputs, **options)
+
+    def _apply_batch_transfer_handler(
+        self, batch: Any, device: torch.device | None = None, dataloader_idx: int = 0
+    ) -> Any:
+        # the one place that every batch passes before callbacks see it, whoever's data module it comes from
+        moved = super()._apply_batch_transfer_handler(batch, device, dataloader_idx)
+        return as_named(moved, self.predicts)
+
+    def left_out(self, batch: dict[str, Any]) -> bool:
+        """Whether a batch of training holds no image and is passed over.
+
+        Raises:
+            DataError: If there are other processes, which would wait for its gradients.
+        """
+        if not is_empty(batch):
+            return False
+        if self.trainer.world_size > 1:
+            raise DataError("a batch of training holds no image, for which other processes would wait; leave it out")
+        return True
+
     # -- training ----------------------------------------------------------------------------------------
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
@@ -304,53 +311,6 @@ class BiFormerTask(LightningModule, ABC):
 
     def _seed_evaluation(self, batch_idx: int) -> None:
         seed_all(derive_seed(base_seed(), "evaluation", batch_idx, self.global_rank))
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimiser over timm's parameter groups, with a warm-up and a schedule set at every step."""
-        lr = self.lr
-        optimizer = self.optim.build(self.net, lr)
-        if self.trainer.gradient_clip_val:
-            # a fused optimiser would take the scale of 16-mixed out of the gradients itself, after they were clipped
-            optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]  # noqa: SLF001
-        return {"optimizer": optimizer, "lr_scheduler": self.optim.build_schedule(optimizer, lr)}  # type: ignore[return-value]
-
-    @property
-    def lr(self) -> float:
-        """The peak learning rate at the global batch; setting it, as ``LearningRateFinder`` does, sets ``optim.lr``."""
-        return self.optim.scaled_lr(self._global_batch() or 1)
-
-    @lr.setter
-    def lr(self, value: float) -> None:
-        self.optim = replace(self.optim, lr=value / (self.lr / self.optim.lr))
-        self.hparams["optim"] = asdict(self.optim)  # so that a resumed run goes on with it
-
-    def _global_batch(self) -> int | None:
-        if self._trainer is None:
-            return None
-        return global_batch(self.trainer, self.trainer.accumulate_grad_batches)
-
-    @property
-    def is_searching(self) -> bool:
-        """Whether Lightning is trying out a learning rate or a batch, for which it takes all callbacks away."""
-        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
-        return self._builder is not None and self._builder not in callbacks
-
-    def on_train_start(self) -> None:
-        """Refuse a run whose schedule cannot be known, before its first step; begin the right epoch."""
-        loop = self.trainer.fit_loop
-        catch_up(self)
-        unfreeze_again(self.trainer)
-        follow_plan(self, self.optim, silent=self.is_searching)
-        batches = loop.epoch_loop
-        if loop.restarted_mid_epoch and batches.restarted_on_train_batch_end and batches.batch_progress.is_last_batch:
-            # Saved after the last batch of an epoch, which Lightning (2.6) now counts as ended. But it would not count
-            # the next one as begun: checkpoints would be one epoch behind, and one more resume repeat an epoch.
-            loop.reset_restart_stage()
-
-    def on_train_epoch_start(self) -> None:
-        """Follow callbacks that change the batch, or how many are accumulated."""
-        if not self.trainer.fit_loop._skip_backward:  # noqa: SLF001  # else weight averaging fills BatchNorm's statistics
-            follow_plan(self, self.optim, silent=self.is_searching)
 
     # -- checkpoints -------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+import torch
 import torch.nn.functional as F
 from lightning.pytorch.callbacks import BatchSizeFinder
 from timm.data import Mixup
@@ -13,6 +14,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from biformer_lit.backbone import Backbone
 from biformer_lit.errors import ConfigError
 from biformer_lit.tasks.base import BiFormerTask, Compilation, as_group, identifiers
+from biformer_lit.tasks.batches import is_empty, target_of
 from biformer_lit.tasks.memory import within_memory
 from biformer_lit.tasks.optim import Optimization
 
@@ -146,12 +148,23 @@ class ClassificationTask(BiFormerTask):
         if self.mix is not None and size % 2:
             raise ConfigError(f"data.init_args.batch_size={size} is odd, but mixing needs pairs; use an even size")
 
-    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """Loss of one batch; what the network saw is left in ``batch["image"]`` for whoever draws it."""
-        target = batch["label"]
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor | None:
+        """Loss of one batch; what the network saw is left in ``batch["image"]`` for whoever draws it.
+
+        Raises:
+            ConfigError: If the batch cannot be mixed.
+        """
+        if self.left_out(batch):
+            return None
+        target = target_of(batch, self.predicts)
         if self.mix is not None:
             if self.is_searching and len(target) % 2:  # for a batch, of which the one before was no pair
                 batch["image"], target = batch["image"][:-1], target[:-1]
+            if len(target) % 2:
+                raise ConfigError(
+                    f"a batch of {len(target)} images is odd, but mixing needs pairs; have the loader leave out what "
+                    "is left at the end (drop_last=True), or set mixing.mixup and mixing.cutmix to 0"
+                )
             batch["image"], target = self.mix(batch["image"], target)
         logits = self.net(batch["image"])
         smoothing = 0.0 if self.mix is not None else self.label_smoothing  # mixed targets are smoothed already
@@ -169,6 +182,8 @@ class ClassificationTask(BiFormerTask):
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
         """What identifies the images (see ``identifiers``), and class probabilities (N, num_classes)."""
+        if is_empty(batch):
+            return {**identifiers(batch), "probabilities": torch.zeros(0, self.num_classes or 0, device=self.device)}
         return {**identifiers(batch), "probabilities": self._logits(batch["image"]).softmax(-1)}
 
     def _logits(self, images: Tensor) -> Tensor:
@@ -177,6 +192,10 @@ class ClassificationTask(BiFormerTask):
         return logits
 
     def _evaluate(self, batch: dict[str, Tensor], name: str, metrics: MetricCollection) -> dict[str, Tensor]:
+        if is_empty(batch):
+            none = torch.zeros(0, dtype=torch.int64, device=self.device)
+            return {"prediction": none, "label": none}
+        target_of(batch, self.predicts)
         logits = self._logits(batch["image"])
         losses = F.cross_entropy(logits, batch["label"], reduction="none")
         metrics.update(logits, batch["label"])

@@ -10,6 +10,7 @@ from biformer_lit.backbone import Backbone
 from biformer_lit.errors import ConfigError
 from biformer_lit.heads import DetectionHead, Detector, DetectorSettings, build_detector
 from biformer_lit.tasks.base import Compilation, identifiers
+from biformer_lit.tasks.batches import is_empty
 from biformer_lit.tasks.dense import DenseTask
 from biformer_lit.tasks.objects import ObjectScores, find_objects
 from biformer_lit.tasks.optim import Optimization
@@ -139,8 +140,10 @@ class DetectionTask(DenseTask):
 
     # -- steps -------------------------------------------------------------------------------------------
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor | None:
         """Loss of one batch: the sum of the parts that the head names."""
+        if self.left_out(batch):
+            return None
         self._require_masks(batch)
         sizes = [(height, width) for height, width in batch["size"].tolist()]
         losses: Any = self.net(batch["image"], sizes, batch["objects"])
@@ -152,11 +155,15 @@ class DetectionTask(DenseTask):
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
         """What identifies the images, and for each what :func:`biformer_lit.tasks.objects.find_objects` returns."""
+        if is_empty(batch):
+            return {**identifiers(batch), "objects": []}
         found = find_objects(self.net, batch["image"], batch["size"], batch["stored_size"])
         return {**identifiers(batch), "objects": found}
 
     def evaluate(self, batch: dict[str, Any], name: str) -> dict[str, Any]:
         """Score a batch; returns what :meth:`predict_step` does."""
+        if is_empty(batch):
+            return {**identifiers(batch), "objects": []}
         self._require_masks(batch)
         found = self.predict_step(batch, 0)
         scores: Any = self.scores[name]

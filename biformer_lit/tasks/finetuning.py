@@ -43,7 +43,7 @@ class FinetuneBackbone(BackboneFinetuning):
                 if new:
                     optimizer.add_param_group({**group, "params": new, _MARK: group["lr"] / lr})
 
-        self.unfreeze_and_add_param_group = add  # type: ignore[method-assign]  # static, so that super calls this one
+        self.unfreeze_and_add_param_group = add  # type: ignore[assignment, method-assign]  # static, so that super calls this one
         try:
             super().finetune_function(SimpleNamespace(backbone=backbone_of(pl_module)), epoch, optimizer)  # type: ignore[arg-type]
         finally:

@@ -13,6 +13,7 @@ from biformer_lit.heads import Segmenter, SegmenterSettings, build_segmenter
 from biformer_lit.heads.layers import HeadNorm
 from biformer_lit.plugins import is_synchronised
 from biformer_lit.tasks.base import Compilation, as_group, identifiers
+from biformer_lit.tasks.batches import is_empty, target_of
 from biformer_lit.tasks.dense import DenseTask
 from biformer_lit.tasks.inference import Inference, label_map, logits_by_size, resized_rows
 from biformer_lit.tasks.optim import Optimization
@@ -155,8 +156,11 @@ class SegmentationTask(DenseTask):
 
     # -- steps -------------------------------------------------------------------------------------------
 
-    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor | None:
         """Loss of one batch."""
+        if self.left_out(batch):
+            return None
+        target_of(batch, self.predicts)
         logits, auxiliary = self.net(batch["image"], with_auxiliary=True)
         loss = pixel_loss(logits, batch["mask"], self.ignore_index, self.class_weights)
         if auxiliary is not None:
@@ -168,6 +172,8 @@ class SegmentationTask(DenseTask):
 
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Any]:
         """What identifies the images, and for each image its classes at the stored size (rows, columns), int64."""
+        if is_empty(batch):
+            return {**identifiers(batch), "labels": []}
         found = logits_by_size(self.inference, self.net, batch["image"], batch["size"])
         labels = [label_map(logits, size) for logits, size in zip(found, _stored_sizes(batch), strict=True)]
         return {**identifiers(batch), "labels": labels}
@@ -178,7 +184,10 @@ class SegmentationTask(DenseTask):
         Returns:
             ``prediction`` (N, H, W), 0 in the padding, and ``label`` (N, H, W), ``ignore_index`` there.
         """
-        label = batch["mask"]
+        if is_empty(batch):
+            none = torch.zeros(0, 1, 1, dtype=torch.int64, device=self.device)
+            return {"prediction": none, "label": none}
+        label: Tensor = target_of(batch, self.predicts)
         prediction = torch.zeros_like(label)
         losses = []
         found = logits_by_size(self.inference, self.net, batch["image"], batch["size"])
