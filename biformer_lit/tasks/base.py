@@ -105,7 +105,7 @@ class BiFormerTask(TrainedModule, ABC):
         if num_classes is not None and num_classes < 1:
             raise ConfigError(f"num_classes={num_classes} must be at least 1, or null to take the data set's")
         self.backbone = as_group(Backbone, backbone)
-        self.num_classes: int | None = num_classes
+        self.num_classes = num_classes
         self.weights = weights
         self.weights_copy = weights_copy
         self.optim = as_group(Optimization, optim)
@@ -181,6 +181,11 @@ class BiFormerTask(TrainedModule, ABC):
         return task.to(map_location) if isinstance(map_location, str | int | torch.device) else task
 
     # -- building ----------------------------------------------------------------------------------------
+
+    def know_num_classes(self, number: int) -> None:
+        """Note the number of classes, also for checkpoints, which can then be loaded without the data."""
+        self.num_classes = number
+        self.hparams["num_classes"] = number
 
     def setup(self, stage: str) -> None:
         """Refuse the data module of another task, and agree with it on classes and preprocessing.

@@ -41,11 +41,6 @@ class TrainedModule(LightningModule):
         """Whether there is a network yet."""
         return "net" in self._modules
 
-    def know_num_classes(self, number: int) -> None:
-        """Note the number of classes, also for checkpoints, which can then be loaded without the data."""
-        self.num_classes = number
-        self.hparams["num_classes"] = number
-
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser over timm's parameter groups, with a warm-up and a schedule set at every step."""
         lr = self.lr
@@ -73,6 +68,8 @@ class TrainedModule(LightningModule):
     @property
     def is_searching(self) -> bool:
         """Whether Lightning is trying out a learning rate or a batch, for which it takes all callbacks away."""
+        if self._trainer is None:
+            return False
         callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
         return self._builder is not None and self._builder not in callbacks
 
