@@ -196,13 +196,8 @@ BACKBONE = [
         "fit $tiny --model.backbone.topk [1,1]", r"stage 2: topk=1 .*full attention; write 'all'", id="topk-full"
     ),
     pytest.param(
-        "fit $tiny --model.backbone.regions 16",
-        r"stage 1 of a 16x16 image: regions=16 .*8 rows .*set regions to at most 8",
-        id="regions-above-the-map",
-    ),
-    pytest.param(
-        "fit $tiny --data.image_size 2",
-        r"stage 1 of a 2x2 image: regions=2 .*enlarge the input image",
+        "fit $tiny --data.image_size 2 --model.backbone.stem patch",
+        r"stage 2 of a 2x2 image: nothing is left of the map; use larger images",
         id="image-too-small",
     ),
     pytest.param("fit $tiny --data.image_size 0", r"image_size: 0 must be 1 or more", id="image-size-zero"),
@@ -633,8 +628,8 @@ COSTS = [
     pytest.param("complexity --sizes []", r"sizes=\[\]: .*two areas or more; add a size", id="sizes-empty"),
     pytest.param("complexity --sizes [big]", r"sizes: .*'big'.*expected a list of", id="sizes-text"),
     pytest.param(
-        "complexity --cells '{a: {attention: dilated}}' --sizes [24,48]",
-        r"cells\.a: stage 1 of a 24x24 image: dilation=8 .*set it to at most 6",
+        "complexity --cells '{a: {stem: patch}}' --sizes [16,48]",
+        r"cells\.a: stage 4 of a 16x16 image: nothing is left of the map",
         id="sizes-too-small",
     ),
     pytest.param("complexity --num_classes -1", r"num_classes=-1 must be at least 0", id="complexity-classes"),
@@ -713,9 +708,6 @@ VISUALIZE = [
     pytest.param(f"{SEE} --point 0.1", r"point='0\.1' is not a point; give x and y", id="visualize-point-number"),
     pytest.param(f"{SEE} --size 0", r"size=0 must be at least 1, the pixels of .*side", id="visualize-size-zero"),
     pytest.param(f"{SEE} --size big", r"size: 'big' .*expected int", id="visualize-size-text"),
-    pytest.param(
-        f"{SEE} --size 2", r"stage 1 of a 2x2 image: regions=2 .*enlarge the input", id="visualize-image-too-small"
-    ),
     pytest.param(f"{SEE} --mean [0,0]", r"mean: '\[0, 0\]' .*expected tuple\[", id="visualize-two-means"),
     pytest.param(f"{SEE} --std [0,1,1]", r"std=\[0.*\] must be three finite numbers above 0", id="visualize-std"),
     pytest.param(f"{SEE} --out $files/good", r"out=.*good is not empty, .*; give a new folder", id="visualize-full"),

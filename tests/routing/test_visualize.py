@@ -202,9 +202,14 @@ def test_weights_without_a_classifier(visualize, tmp_path):
 def test_nothing_is_written_where_the_weights_do_not_fit(visualize, tmp_path):
     with pytest.raises(CheckpointError, match="do not fit this model"):
         visualize("released.pth", "--size", "48")
-    with pytest.raises(ConfigError, match=r"stage 1 of a 8x11 image: .*enlarge the input image"):
-        visualize("released.pth", *SMALL_OPTIONS, "--size", "8")
     assert not (tmp_path / "out").exists()
+
+
+def test_maps_smaller_than_their_regions_are_drawn(visualize):
+    out, _ = visualize("released.pth", *SMALL_OPTIONS, "--size", "8")
+    assert (out / "contact_sheet.png").is_file()
+    with np.load(out / "routing.npz") as arrays:
+        assert len(arrays.files) > 2
 
 
 def test_a_config_of_another_program_is_not_taken_for_a_run_s(tmp_path):
