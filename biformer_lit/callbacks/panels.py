@@ -1,7 +1,7 @@
 """Images, truth and prediction side by side, while the network learns."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from biformer_lit.callbacks.image_table import named_images
 from biformer_lit.callbacks.images import unnormalised
 from biformer_lit.callbacks.label_maps import Pixels, paint_labels, palette
 from biformer_lit.callbacks.names import class_names
@@ -71,6 +72,11 @@ class Panels(DrawsInTurns, ABC):
         sizes = batch["size"][: self.images].tolist()
         photos = [photo[:height, :width] for photo, (height, width) in zip(padded, sizes, strict=True)]
         figure = self.draw(photos, outputs, batch, pl_module)
+        columns = len(figure.axes) // len(photos)
+        for i, (index, named) in enumerate(
+            zip(batch["index"].tolist(), named_images(batch, len(photos)), strict=False)
+        ):
+            name_row(figure.axes[i * columns], index, named)
         for writer in tensorboard_writers(trainer):
             writer.add_figure("val/panels", figure, trainer.global_step, close=True)
 
@@ -211,6 +217,12 @@ def _grid(heights: Sequence[float], titles: Sequence[str]) -> tuple[Figure, Any]
 def _name(axis: Axes, title: str) -> None:
     axis.set_title(title, fontsize=9)
     axis.axis("off")
+
+
+def name_row(axis: Axes, index: int, named: Mapping[str, Any]) -> None:
+    """Say below the first picture of a row which image it is: its row number, and its file where there is one."""
+    file = f": {drawable(named['file'], 50)}" if named.get("file") else ""
+    axis.text(0, -0.02, f"row {index}{file}", transform=axis.transAxes, fontsize=7, va="top")
 
 
 def _add_legend(figure: Figure, seen: Iterable[int], names: list[str], others: list[Patch]) -> None:

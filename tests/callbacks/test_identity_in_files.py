@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 from made_up import NAMES
+from matplotlib.figure import Figure
 from PIL import Image
 
 from biformer_lit.callbacks.class_table import ClassTable
 from biformer_lit.callbacks.map_files import MapFiles
 from biformer_lit.callbacks.object_files import ObjectFiles
 from biformer_lit.callbacks.objects import Shown
+from biformer_lit.callbacks.panels import name_row
 from biformer_lit.callbacks.predictions import PredictionWriter
 from biformer_lit.errors import ConfigError
 
@@ -126,3 +128,10 @@ def test_links_are_not_followed(tmp_path, leads, kind):
     assert target.exists() == (leads != "nowhere")
     assert leads != "to a folder" or not any(target.iterdir())
     assert leads != "to a file" or target.read_text() == "mine"
+
+
+def test_rows_of_panels_say_which_image_they_are():
+    axis = Figure().subplots()
+    name_row(axis, 17, {"file": "a_$b_$c.png"})
+    name_row(axis, 18, {})
+    assert [text.get_text().replace("\\", "") for text in axis.texts] == ["row 17: a_$b_$c.png", "row 18"]
