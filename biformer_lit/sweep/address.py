@@ -18,7 +18,34 @@ _VARIABLES = {"postgres": "PGPASSWORD", "mysql": "MYSQL_PWD", "mariadb": "MYSQL_
 _HIDDEN = "***"
 _SHORTEST = 3  # letters of a password that is looked for in messages; a shorter one is in any word
 
+# what an address may name if it stands in a file, which may be somebody else's
+_DRIVERS = re.compile(
+    r"(sqlite|grpc|postgresql(\+(psycopg|psycopg2|pg8000))?"
+    r"|(mysql|mariadb)(\+(pymysql|mysqldb|mysqlconnector|mariadbconnector))?)://"
+)
+_FOR_STORAGES = re.compile(r"PASS|PWD|STORAGE|DATABASE|DB_|_DB|^PG|POSTGRES|MYSQL|OPTUNA", re.IGNORECASE)
+
 _used: set[str] = set()
+
+
+def check_written(url: str) -> None:
+    """Refuse an address in a study file that a stranger may have written to find out what your environment holds.
+
+    Raises:
+        ConfigError: If it names a driver that is none of Optuna's usual ones, or a variable that is none for storages.
+    """
+    for found in _REFERENCE.finditer(url):
+        variable = found[1] or found[2]
+        if not _FOR_STORAGES.search(variable):
+            raise ConfigError(
+                f"storage: {shown(url)} would send the environment variable {variable} to its server; give the address "
+                "with --storage, or name a variable for it, such as STORAGE_PASSWORD"
+            )
+    if not url.startswith("$") and not _DRIVERS.match(url):
+        raise ConfigError(
+            f"storage: {shown(url)} is not sqlite:///FILE, postgresql://..., mysql://... or grpc://HOST:PORT; if you "
+            "trust its driver, give the address with --storage"
+        )
 
 
 def shown(url: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from biformer_lit.dotted import plain_key
 from biformer_lit.errors import ConfigError
 from biformer_lit.escaping import visible
+from biformer_lit.sweep.address import check_written
 from biformer_lit.sweep.fields import build, check_known, mapping, typed
 from biformer_lit.sweep.names import check_names, check_settings, label_of
 from biformer_lit.sweep.settings import Budget, Objective, Range, Search
@@ -204,8 +205,15 @@ def _spec(values: dict[str, Any], stem: str, overrides: Mapping[str, Any]) -> St
             for name, value in mapping("constraints", given.get("constraints", {})).items()
         },
         retries=typed("retries", given.get("retries", 1), int),
-        storage=typed("storage", given.get("storage"), str | None),
+        storage=_storage(given.get("storage")),
     )
+
+
+def _storage(value: Any) -> str | None:
+    url: str | None = typed("storage", value, str | None)
+    if url is not None:
+        check_written(url)
+    return url
 
 
 def _factor(where: str, value: Any) -> dict[str, dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Passwords of storages: used, and written or shown nowhere."""
 
 import json
+import re
 import zipfile
 
 import pytest
@@ -10,7 +11,7 @@ from sqlalchemy.engine import make_url
 from studies import start, study, sweep
 
 from biformer_lit.errors import ConfigError
-from biformer_lit.sweep.address import complete, kept, redacted, shown
+from biformer_lit.sweep.address import check_written, complete, kept, redacted, shown
 from biformer_lit.sweep.export import write_bundle
 from biformer_lit.sweep.spec import read_spec
 from biformer_lit.sweep.storage import open_storage
@@ -139,3 +140,35 @@ def test_a_real_database_with_a_password(tmp_path, postgres, monkeypatch):
         content = file.read_bytes()
         assert HARD.encode() not in content, file
         assert json.dumps(HARD)[1:-1].encode() not in content, file
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:///study.db",
+        "grpc://host:13000",
+        "postgresql://me:$PGPASSWORD@host/db",
+        "postgresql+psycopg://$DB_USER:${DB_PASS}@$POSTGRES_HOST/db?sslmode=require",
+        "mysql+pymysql://me:$STORAGE_PASSWORD@host/db",
+        "$OPTUNA_STORAGE",
+    ],
+)
+def test_addresses_that_a_file_may_hold(url):
+    check_written(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("postgresql://u:$AWS_SECRET_ACCESS_KEY@evil.example/db", "AWS_SECRET_ACCESS_KEY to its server"),
+        ("mysql://u@evil.example/${HF_TOKEN}", "HF_TOKEN to its server"),
+        ("$HOME", "HOME to its server"),
+        ("evil+driver://host/db", "is not sqlite:///FILE"),
+        ("sqlite+evil:///file", "is not sqlite:///FILE"),
+    ],
+)
+def test_addresses_that_are_to_be_typed(tmp_path, url, message):
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump({"question": "Which?", "base": "digits", "plan": "factorial", "storage": url}))
+    with pytest.raises(ConfigError, match="storage: .*" + re.escape(message)):
+        read_spec(path)
