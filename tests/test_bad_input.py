@@ -557,7 +557,7 @@ TRAINER = [
     ),
     pytest.param(
         "fit $tiny --trainer.logger.save_dir $files/note.txt",
-        r"note\.txt.*: .*; check the path",
+        r"note\.txt is a file, where a folder is to be; choose another place",
         id="run-folder-is-a-file",
     ),
     pytest.param(
@@ -674,7 +674,7 @@ VISUALIZE = [
     ),
     pytest.param(
         f"{SEE} --checkpoint $files/foreign.ckpt",
-        r"foreign\.ckpt: was made by a task this version does not have; update",
+        r"foreign\.ckpt: was made by a task that is none of this version's; update",
         id="visualize-another-task",
     ),
     pytest.param(

@@ -297,7 +297,7 @@ def read_file(path: str | os.PathLike[str], most: int = _MOST_BYTES) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             raise ValueError(f"{name} is not a file")
         if status.st_size == 0:
-            raise ValueError(f"{name} is empty: zero bytes")
+            raise ValueError("zero bytes are stored")
         if status.st_size > most:
             raise ValueError(f"{name} has more than {most:,} bytes")
         with os.fdopen(descriptor, "rb", closefd=False) as file:

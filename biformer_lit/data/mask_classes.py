@@ -52,9 +52,12 @@ def require_classes(
             continue
         try:
             found = _different(decode_mask(locate(value, where), where))
-            labels.encode(found, where)
         except DataError:
             continue
+        try:
+            labels.encode(found, where)
+        except DataError:  # the mask's own fault says more than what the others hold
+            return
         seen |= set(found.tolist())
         if len(seen & {*labels.stored}) >= enough:
             return
