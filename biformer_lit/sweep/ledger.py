@@ -16,7 +16,7 @@ from typing import IO, Any, Literal, TypeVar
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
-from optuna.storages import BaseStorage
+from optuna.storages import BaseStorage, JournalStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -24,6 +24,7 @@ from biformer_lit.errors import ConfigError
 from biformer_lit.sweep.alive import Watch
 from biformer_lit.sweep.claim import Claim
 from biformer_lit.sweep.jobs import Job, Standing, standing_of, this_machine
+from biformer_lit.sweep.params import first_of, fitting, suggest, widened
 from biformer_lit.sweep.storage import StorageError, file_of, patiently
 from biformer_lit.sweep.trial import lock_folder
 
@@ -178,8 +179,33 @@ class Ledger:
         attrs = {"job": job.key, "attempt": standing.attempts, "about": job.text(), "phase": job.phase}
         if again:
             attrs["again"] = True
-        trial = create_trial(state=TrialState.WAITING, system_attrs={"fixed_params": job.params}, user_attrs=attrs)
+        attrs |= {f"factor:{name}": label for name, label in job.factors.items()}
+        system: dict[str, Any] = {"fixed_params": job.params}
+        if job.phase == "confirm":  # Optuna's best trial is the best of those that are feasible: of the draws
+            system["constraints"] = [1.0]
+        params, kinds = self._added(job)
+        trial = create_trial(
+            state=TrialState.WAITING, system_attrs=system, user_attrs=attrs, params=params, distributions=kinds
+        )
         self.ask(lambda: self.storage.create_new_trial(self.study_id, template_trial=trial))
+
+    def _added(self, job: Job) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
+        """Labels that were added to a study since Optuna noted a factor's choices.
+
+        A journal takes them with the trial; a database takes no other choices, and has the attribute factor:NAME alone.
+        """
+        if not isinstance(self.storage, JournalStorage):
+            return {}, {}
+        params: dict[str, Any] = {}
+        kinds: dict[str, BaseDistribution] = {}
+        for name, first in first_of(self.trials()).items():
+            value, label = job.params.get(name), job.factors.get(name)
+            if label is not None and value is not None and fitting(first, first, value, label) is None:
+                if not isinstance(first, CategoricalDistribution) and not isinstance(value, str):
+                    continue  # a number beyond the first trials' bounds, which may move
+                kinds[name] = wider = widened(first, value, label)
+                params[name] = wider.choices[-1]
+        return params, kinds
 
     # -- claiming ----------------------------------------------------------------------------------------
 
@@ -223,16 +249,18 @@ class Ledger:
             if not _counts(trial, trials):
                 claim.supersede()
                 return None
-            # Optuna keeps the first choices of a parameter for good; labels that were added since have no place there
-            first = {name: kind for one in reversed(trials) for name, kind in one.distributions.items()}
-            taken = self.ask(lambda: optuna.Trial(self.study, trial_id))
+            first = first_of(trials)
             for name, wanted in space.items():
-                kind = first.get(name, wanted)
-                if not isinstance(kind, CategoricalDistribution) or job.params.get(name) in kind.choices:
-                    self.ask(lambda n=name, k=kind: _suggest(taken, n, k))  # type: ignore[misc]
+                found = fitting(first.get(name), wanted, job.params.get(name), job.factors.get(name))
+                if found is not None and name not in trial.params:
+                    self._tell(trial_id, name, *found)
         except UpdateFinishedTrialError:  # given up by others while the storage was away
             return None
         return claim
+
+    def _tell(self, trial_id: int, name: str, kind: BaseDistribution, value: Any) -> None:
+        inner = kind.to_internal_repr(value)
+        self.ask(lambda: self.storage.set_trial_param(trial_id, name, inner, kind))
 
     def draw(self, job_of: Callable[[dict[str, Any]], Job], space: Mapping[str, BaseDistribution]) -> Claim | None:
         """Have the search draw parameters, and claim the job that they make.
@@ -254,7 +282,7 @@ class Ledger:
     ) -> Claim | None:
         trial = self.ask(lambda: optuna.Trial(self.study, trial_id))
         for name, kind in space.items():
-            self.ask(lambda n=name, k=kind: _suggest(trial, n, k))  # type: ignore[misc]
+            self.ask(lambda n=name, k=kind: suggest(trial, n, k))  # type: ignore[misc]
         # as they were stored: an answer that was lost may have had something else drawn than what was written first
         params = self.ask(lambda: self.storage.get_trial(trial_id)).params
         try:
@@ -363,14 +391,3 @@ def _counts(trial: FrozenTrial, trials: Iterable[FrozenTrial]) -> bool:
         if other.user_attrs["attempt"] == trial.user_attrs["attempt"] and other.number < trial.number:
             return False
     return True
-
-
-def _suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> Any:
-    if isinstance(distribution, CategoricalDistribution):
-        return trial.suggest_categorical(name, distribution.choices)
-    if isinstance(distribution, optuna.distributions.IntDistribution):
-        return trial.suggest_int(
-            name, distribution.low, distribution.high, step=distribution.step, log=distribution.log
-        )
-    assert isinstance(distribution, optuna.distributions.FloatDistribution)  # noqa: S101 (there are no others)
-    return trial.suggest_float(name, distribution.low, distribution.high, step=distribution.step, log=distribution.log)

@@ -7,7 +7,7 @@ from typing import Any
 
 from biformer_lit.dotted import plain_key
 from biformer_lit.errors import ConfigError
-from biformer_lit.sweep.names import slug
+from biformer_lit.sweep.names import label_of, slug
 from biformer_lit.sweep.spec import StudySpec
 
 _LONGEST = 180  # of a folder's name, which file systems limit to 255 bytes; a digest follows
@@ -57,7 +57,7 @@ def search_cell(spec: StudySpec, params: Mapping[str, Any]) -> Cell:
         spec: A study with plan search.
         params: Factor to label and name in ``space`` to number, all of them.
     """
-    labels = {factor: str(params[factor]) for factor in spec.factors}
+    labels = {factor: label_of(params[factor]) for factor in spec.factors}
     overrides = _overrides(spec, labels)
     for name, drawn in spec.space.items():
         value = int(params[name]) if drawn.integer else float(f"{float(params[name]):.{_DIGITS}g}")

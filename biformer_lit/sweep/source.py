@@ -10,8 +10,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from biformer_lit.errors import ConfigError
 from biformer_lit.sweep.claim import Claim
+from biformer_lit.sweep.columns import columns_of
 from biformer_lit.sweep.jobs import Job, Phase, Standing
 from biformer_lit.sweep.ledger import Ledger
+from biformer_lit.sweep.params import distribution_of, first_of, value_of
 from biformer_lit.sweep.plan import Cell, plan_cells, search_cell
 from biformer_lit.sweep.resolve import ResolvedCell, violations
 from biformer_lit.sweep.spec import StudySpec
@@ -80,14 +82,19 @@ class PlanSource(Source):
 
     def __init__(self, spec: StudySpec, resolve: Resolve) -> None:
         self.resolved = {one.cell.name: one for one in resolve(plan_cells(spec), None)}
-        factors = {name: list(labels) for name, labels in spec.factors.items()} or {"cell": list(self.resolved)}
-        self._space: dict[str, BaseDistribution] = {n: CategoricalDistribution(labels) for n, labels in factors.items()}
+        columns = columns_of(spec)
+        self._space: dict[str, BaseDistribution] = {n: distribution_of(columns[n]) for n in spec.factors}
+        if not spec.factors:
+            self._space["cell"] = CategoricalDistribution(list(self.resolved))
         self._space["seed"] = IntDistribution(0, 2**32 - 1)  # all there are: Optuna lets no choices be added later
-        by_slug = "cell" in factors and not spec.factors
+
+        def params(one: ResolvedCell) -> dict[str, Any]:
+            if not spec.factors:
+                return {"cell": one.cell.name}
+            return {n: value_of(columns[n], label) for n, label in one.cell.factors.items()}
+
         self._jobs = [
-            job_of(spec, one, seed, "plan", {"cell": name} if by_slug else one.cell.factors)
-            for seed in spec.seeds
-            for name, one in self.resolved.items()
+            job_of(spec, one, seed, "plan", params(one)) for seed in spec.seeds for one in self.resolved.values()
         ]
         self._keys = {job.key for job in self._jobs}
 
@@ -122,8 +129,10 @@ class SearchSource(Source):
         self._known: dict[str, ResolvedCell] = {} if self.baseline is None else {self.baseline.cell.name: self.baseline}
         noted = None if ledger is None else ledger.attribute(_EXHAUSTED)
         self._fruitless = _TRIES if noted == spec.digest() else 0
+        first = {} if ledger is None else first_of(ledger.trials())  # version 0.1 had numbers as choices of text
+        columns = columns_of(spec)
         self.space: dict[str, BaseDistribution] = {
-            name: CategoricalDistribution(list(labels)) for name, labels in spec.factors.items()
+            name: first.get(name, distribution_of(columns[name], listed=True)) for name in spec.factors
         }
         for name, drawn in spec.space.items():
             if drawn.integer:

@@ -145,12 +145,15 @@ def importances(study: optuna.Study, *, minimum: int = 10) -> pd.DataFrame:
         rows if there are too few complete trials, no parameter that all of them have, or if all are equally good.
     """
     trials = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    trials = [trial for trial in trials if trial.user_attrs.get("phase") != "confirm"]  # repeats of what was drawn
     values = [trial.value for trial in trials if trial.value is not None]
     rated: dict[str, float] = {}
     # two trials are the least that Optuna works with, and it cannot divide a variance of zero
     if len(values) >= max(minimum, 2) and len(set(values)) > 1:
+        drawn = optuna.create_study(direction=study.direction)
+        drawn.add_trials(trials)
         evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-        rated = optuna.importance.get_param_importances(study, evaluator=evaluator)
+        rated = optuna.importance.get_param_importances(drawn, evaluator=evaluator)
     rows = [(name, share, len(values)) for name, share in rated.items()]
     types = {"parameter": "string", "importance": "float64", "trials": "Int64"}
     return pd.DataFrame(rows, columns=list(types)).astype(types)
