@@ -175,7 +175,7 @@ def test_a_figure_of_panels():
     assert [axis.get_title() for axis in figure.axes] == ["truth", "prediction, 1 of 2"] * 2
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["orange", r"a \$ and a \$", "crowd"]
     texts = [[text.get_text() for text in axis.texts] for axis in figure.axes]
-    assert texts == [["orange (crowd)"], ["a \\$ and a \\$ 0.90"], [], ["a $ and a $ 0.90"]]
+    assert texts == [["orange (crowd)"], ["a \\$ and a \\$ 0.90"], [], ["a \\$ and a \\$ 0.90"]]
     figure.canvas.draw()  # dollars are dollars
     figure = draw_object_panels(rows[:1], NAMES, Shown("", 0.3, 30))
     assert figure.axes[1].get_title() == "prediction"
