@@ -17,7 +17,7 @@ _LATEX = str.maketrans({
     '"': r"\textquotedbl{}", "`": r"\textasciigrave{}", "|": r"\textbar{}",
 })  # fmt: skip
 _MARKDOWN = re.compile(r"([\\`*\[\]~|]|(?<!\w)_|_(?!\w))")  # an underscore within a word is none
-_BLOCK = re.compile(r"^(\s*)([-+#=]|\d+[.)])")  # what begins a list, a heading or a rule
+_BLOCK = re.compile(r"^(\s*)([-+](?=\s|$|-)|=(?==*$)|#|\d{1,9}[.)](?=\s|$))")  # what begins a list, a heading or a rule
 _ADDRESS = re.compile(r"(?i)\b(https?|ftp|file|data|javascript|mailto|www)([:.])")
 _FORMULA = ("=", "+", "-", "@")
 _HIDDEN = ("Cc", "Cs", "Zl", "Zp")  # control characters, halves of pairs, separators of lines and paragraphs

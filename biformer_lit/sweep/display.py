@@ -16,6 +16,7 @@ from biformer_lit.sweep.jobs import Standing
 from biformer_lit.sweep.progress import Progress
 
 _EVERY = 0.5  # seconds between two pictures
+SILENT = 600.0  # seconds without a sign of a trial that are worth telling
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,14 @@ class Line:
         seconds: How long it has run.
         progress: How far it has come, None before its first epoch.
         where: The machine, for trials of others.
+        silent: Seconds since it wrote anything; told where it is long.
     """
 
     job: str
     seconds: float
     progress: Progress | None
     where: str = ""
+    silent: float = 0.0
 
 
 def duration(seconds: float) -> str:
@@ -61,7 +64,8 @@ def running_table(lines: Sequence[Line], metric: str) -> Table:
         epoch = "starting" if p is None else f"{p.epoch}/{p.epochs}"
         value = "" if p is None or p.value is None else f"{p.value:.4f}"
         left = "" if p is None or p.seconds_left is None else duration(p.seconds_left)
-        table.add_row(f"{line.job} {line.where}".strip(), epoch, value, duration(line.seconds), left)
+        quiet = f"(silent for {duration(line.silent)})" if line.silent > SILENT else ""
+        table.add_row(" ".join(filter(None, (line.job, line.where, quiet))), epoch, value, duration(line.seconds), left)
     return table
 
 

@@ -39,6 +39,7 @@ def write_tables(
     jobs: Sequence[Job],
     standings: Mapping[str, Standing],
     study: optuna.Study,
+    tables: Path | None = None,
 ) -> str:
     """Write a study's results, and bring TensorBoard's files up to date.
 
@@ -48,36 +49,40 @@ def write_tables(
         jobs: Its jobs.
         standings: How they stand.
         study: As Optuna has it, its storage open.
+        tables: Folder for the results, where the study's own is only to be read; TensorBoard's files then stay.
 
     Returns:
         The tables for people, as text.
     """
+    place = tables or folder
     frame = results_frame(result_rows(spec.name, jobs, standings))
-    write_results(frame, folder)
+    write_results(frame, place)
     table = summary(frame, mode=spec.objective.mode)
-    write_csv(table, folder / SUMMARY)
+    write_csv(table, place / SUMMARY)
     main = markdown_table(table, objective=spec.objective.metric)
     texts = [main]
     if spec.plan == "factorial":
         found = effects(frame, list(spec.factors))
-        write_csv(found, folder / EFFECTS)
+        write_csv(found, place / EFFECTS)
         texts.append(found.to_string(index=False, float_format="{:.4f}".format))
     if spec.plan == "search":
         if frame.loc[frame["status"] == "complete"].groupby("cell")["seed"].nunique().gt(1).any():
             texts.append(f"Means of cells that were drawn include seed {spec.seeds[0]}, by which they were chosen.\n")
         rated = importances(study)
-        write_csv(rated, folder / IMPORTANCES)
+        write_csv(rated, place / IMPORTANCES)
         if len(rated):
             texts.append(rated.to_string(index=False, float_format="{:.2f}".format))
-    write_tensorboard(folder, jobs, standings, table=main)
+    if tables is None:
+        write_tensorboard(folder, jobs, standings, table=main)
     return "\n".join(texts)
 
 
-def export_study(study: str) -> tuple[str, Path, dict[str, Standing]]:
+def export_study(study: str, tables: Path | None = None) -> tuple[str, Path, dict[str, Standing]]:
     """Write the results of a study that was run.
 
     Args:
         study: The study's folder, or its study file.
+        tables: Folder for the results, where the study's own is only to be read.
 
     Returns:
         The tables as text, the folder, and how the study's jobs stand.
@@ -85,7 +90,7 @@ def export_study(study: str) -> tuple[str, Path, dict[str, Standing]]:
     with opened_study(study) as (spec, folder, ledger):
         jobs = ledger.jobs()
         standings = ledger.standings(job.key for job in jobs)
-        return write_tables(spec, folder, jobs, standings, ledger.study), folder, standings
+        return write_tables(spec, folder, jobs, standings, ledger.study, tables), folder, standings
 
 
 def missing_lines(standings: Mapping[str, Standing]) -> list[str]:

@@ -44,6 +44,10 @@ class Ledger:
         sampler: How a search draws.
         pruner: When a search gives up on a trial.
         say: Gets a line of text for people.
+        looking: Only read; the study must be there.
+
+    Raises:
+        StorageError: If it does not answer, or for looking has no such study.
     """
 
     def __init__(
@@ -58,11 +62,13 @@ class Ledger:
         sampler: optuna.samplers.BaseSampler | None = None,
         pruner: optuna.pruners.BasePruner | None = None,
         say: Callable[[str], None] = print,
+        looking: bool = False,
     ) -> None:
         # before a database Optuna puts a cache, which only knows the trials that were made through it
         storage = self.storage = optuna.storages.get_storage(storage)
         self.folder, self.retries, self.local, self.say = folder, retries, local, say
-        folder.mkdir(parents=True, exist_ok=True)
+        if not looking:
+            folder.mkdir(parents=True, exist_ok=True)
         found = folder.stat()  # by number, for it may be moved; a lock in another folder says nothing of ours
         self.owner = f"{this_machine()}:{found.st_dev}:{found.st_ino}"
         self.watch = Watch(self.owner, folder, local, say)
@@ -80,6 +86,13 @@ class Ledger:
                 pruner=pruner or optuna.pruners.NopPruner(),  # Optuna's default gives up on slow starters
             )
 
+        if looking:
+            try:
+                self.study = self.ask(lambda: optuna.load_study(study_name=name, storage=storage))
+            except KeyError:
+                raise StorageError(f"the record of study {name} is empty: it was never begun, or is gone") from None
+            self.study_id = self.ask(lambda: storage.get_study_id_from_name(name))
+            return
         try:
             self.study = self.ask(create)
         except DuplicatedStudyError:  # made by somebody else between looking and making

@@ -1,6 +1,8 @@
 """What a running trial says of itself, read from its ``progress.jsonl``."""
 
 import json
+import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +59,15 @@ class ProgressFile:
             except (ValueError, KeyError, TypeError):  # cut off by a kill; a line of its own since
                 continue
             yield self.latest
+
+    def silent_seconds(self) -> float:
+        """Seconds since anything was last written in the trial's folder, 0 if that cannot be told."""
+        try:
+            with os.scandir(self._path.parent) as entries:
+                written = max(entry.stat().st_mtime for entry in entries)
+        except (OSError, ValueError):
+            return 0.0
+        return max(0.0, time.time() - written)
 
     def _progress(self, entry: dict[str, Any]) -> Progress:
         epoch, epochs, seconds = int(entry["epoch"]), int(entry["epochs"]), float(entry["wall_seconds"])

@@ -15,7 +15,7 @@ from typing import Any
 
 from biformer_lit.files import write_text
 from biformer_lit.sweep.claim import Claim
-from biformer_lit.sweep.display import Display, Line, summary_line
+from biformer_lit.sweep.display import SILENT, Display, Line, duration, summary_line
 from biformer_lit.sweep.jobs import Job, Standing, Status
 from biformer_lit.sweep.ledger import Ledger
 from biformer_lit.sweep.progress import ProgressFile
@@ -55,11 +55,13 @@ class Running:
     judged: int = 0  # the last epoch that the pruner knows of
     best: float | None = None
     looked: float = field(default_factory=time.monotonic)
+    silent: float = 0.0
+    told: float = SILENT  # seconds of silence after which it is told
 
     @property
     def line(self) -> Line:
         """What is shown of it."""
-        return Line(self.claim.job.key, self.process.wall_seconds, self.progress.latest)
+        return Line(self.claim.job.key, self.process.wall_seconds, self.progress.latest, silent=self.silent)
 
 
 class Runner:
@@ -190,11 +192,22 @@ class Runner:
         for progress in running.progress.new():
             if progress.value is not None and running.claim.job.phase == "search" and self.spec.search.prune:
                 self._judge(running, progress.epoch, progress.value)
+        self._tell_silence(running)
         if not running.claim.keep():
             self.display.say(f"{running.claim.job.key}: was given up by others, who took us for dead; stopped")
             running.process.kill()
             running.claim.lock.close()
             del self._running[slot]
+
+    def _tell_silence(self, running: Running) -> None:
+        """Say when a trial has written nothing for long, and again after twice that time; an epoch may be that long."""
+        running.silent = min(running.progress.silent_seconds(), running.process.wall_seconds)
+        if running.silent < running.told:
+            running.told = SILENT if running.silent < SILENT else running.told
+            return
+        running.told = 2 * running.silent
+        limit = "" if self.spec.budget.minutes is not None else "; budget.minutes would end a trial that hangs"
+        self.display.say(f"{running.claim.job.key}: has written nothing for {duration(running.silent)}{limit}")
 
     def _judge(self, running: Running, epoch: int, value: float) -> None:
         """Ask the pruner about a trial of a search."""

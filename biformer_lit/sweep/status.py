@@ -49,5 +49,5 @@ def _running(spec: StudySpec, folder: Path, standings: Mapping[str, Standing]) -
         began = standing.trial.datetime_start
         seconds = 0.0 if began is None else max(0.0, (type(began).now() - began).total_seconds())
         where = str(standing.trial.user_attrs.get("owner", "")).partition(":")[0]
-        lines.append(Line(key, seconds, progress.latest, f"on {where}"))
+        lines.append(Line(key, seconds, progress.latest, f"on {where}", progress.silent_seconds()))
     return lines

@@ -5,6 +5,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterator
@@ -79,6 +80,8 @@ class Journal(JournalFileBackend):
 
     def __init__(self, path: Path) -> None:
         self._journal = path
+        if not path.is_file():
+            raise self._gone()
         super().__init__(str(path), lock_obj=JournalLock(path))
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
@@ -148,28 +151,30 @@ def _end_of_last_line(file: IO[bytes], end: int) -> int:
     return 0
 
 
-def open_storage(url: str | None, folder: Path) -> BaseStorage:
+def open_storage(url: str | None, folder: Path, *, looking: bool = False) -> BaseStorage:
     """Open a study's storage; made if it is not there.
 
     Args:
         url: ``sqlite:///FILE``, ``postgresql://...``, ``mysql://...``, ``grpc://HOST:PORT`` (Optuna's proxy), None for
             ``journal.log`` in the folder. Environment variables in it (``$PGPASSWORD``) are filled in.
         folder: The study's folder.
+        looking: Only read, so that nothing is made and no right to write is needed.
 
     Raises:
         ConfigError: If it cannot be opened, with the reason.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if url is None:
-        folder.mkdir(parents=True, exist_ok=True)
         path = folder / JOURNAL
-        path.touch()
+        if not looking:
+            folder.mkdir(parents=True, exist_ok=True)
+            path.touch()
         return _replayed(path)
     name, url = shown(url), complete(url)
     try:
         if url.startswith("grpc://"):
             return _proxy(url)
-        return _database(url)
+        return _database(url, looking)
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"storage={name}: the driver {error.name} is not installed; pip install it, or name another driver, as in "
@@ -193,13 +198,16 @@ def _replayed(path: Path) -> JournalStorage:
         ) from error
 
 
-def _database(url: str) -> RDBStorage:
+def _database(url: str, looking: bool) -> RDBStorage:
+    if looking and (path := _sqlite_file(url)) is not None and not path.is_file():
+        raise ConfigError(f"storage: {path} is gone; put it back")
     arguments = {"timeout": _SQLITE_TIMEOUT} if url.startswith("sqlite") else {}
     tries = 0
     while True:
         try:
             # a connection that the server has dropped is noticed before it is used
-            return RDBStorage(url, engine_kwargs={"connect_args": dict(arguments), "pool_pre_ping": True})
+            options = {"connect_args": dict(arguments), "pool_pre_ping": True}
+            return RDBStorage(url, engine_kwargs=options, skip_table_creation=looking)
         except Exception as error:
             tries += 1
             made = "IntegrityError" in _kinds(error) or "already exists" in str(error)
@@ -264,6 +272,11 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__
+
+
+def _sqlite_file(url: str) -> Path | None:
+    found = re.fullmatch(r"sqlite:///([^?]+)(\?.*)?", url)
+    return None if found is None or found[1] == ":memory:" else Path(found[1])
 
 
 def file_of(storage: BaseStorage) -> Path | None:

@@ -65,18 +65,18 @@ def opened_study(study: str) -> Iterator[tuple[StudySpec, Path, Ledger]]:
         study: As for :func:`find_study`.
     """
     spec, folder = find_study(study)
-    ledger = open_ledger(spec, folder, print)
+    ledger = open_ledger(spec, folder, print, looking=True)
     with closing(ledger.storage):
         yield spec, folder, ledger
 
 
-def open_ledger(spec: StudySpec, folder: Path, say: Callable[[str], None]) -> Ledger:
-    """The study's trials.
+def open_ledger(spec: StudySpec, folder: Path, say: Callable[[str], None], *, looking: bool = False) -> Ledger:
+    """The study's trials, for ``looking`` without a right to write anything.
 
     Raises:
         ConfigError: If its storage cannot be opened.
     """
-    storage = open_storage(spec.storage, folder)
+    storage = open_storage(spec.storage, folder, looking=looking)
     local = spec.storage is None  # a database file may serve several folders
     pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
     if spec.plan == "search" and spec.search.prune:
@@ -93,6 +93,7 @@ def open_ledger(spec: StudySpec, folder: Path, say: Callable[[str], None]) -> Le
         sampler=optuna.samplers.TPESampler(seed=seed) if spec.plan == "search" else None,
         pruner=pruner,
         say=say,
+        looking=looking,
     )
 
 

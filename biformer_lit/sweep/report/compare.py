@@ -46,13 +46,17 @@ class Comparison:
     apart: list[str]
 
 
-def read_comparison(folders: Sequence[Path]) -> Comparison:
+def read_comparison(folders: Sequence[Path], tables: Sequence[Path] | None = None) -> Comparison:
     """Read studies and match their cells by name.
+
+    Args:
+        folders: The studies'.
+        tables: Where the results of each are, by default in its folder.
 
     Raises:
         ConfigError: If their objectives differ, or no cell is in all of them.
     """
-    contents = [read_content(folder) for folder in folders]
+    contents = [read_content(*places) for places in zip(folders, tables or folders, strict=True)]
     first = contents[0]
     for other in contents[1:]:
         if other.spec.objective != first.spec.objective:

@@ -90,24 +90,25 @@ class Content:
         return None
 
 
-def read_content(folder: Path) -> Content:
+def read_content(folder: Path, tables: Path | None = None) -> Content:
     """Read a study's files.
 
     Args:
         folder: The study's, or what was unpacked of a bundle.
+        tables: Where its results are, by default in the same folder.
 
     Raises:
         ConfigError: If it holds no study that was exported, or one without any trial.
     """
     spec = read_spec(folder / SPEC)
-    frame = read_results(folder)
+    frame = read_results(tables or folder)
     if frame.empty:
         raise ConfigError(f"{folder}: no trial has begun, so there is nothing to report; run the study first")
     table = summary(frame, mode=spec.objective.mode)
     found = None
     if spec.plan == "factorial":
         found = effects(frame, list(spec.factors))
-    importances = read_importances(folder / IMPORTANCES)
+    importances = read_importances((tables or folder) / IMPORTANCES)
     unit = unit_of(spec.objective.metric, frame["objective"])
     return Content(folder, spec, frame, table, found, importances, unit)
 

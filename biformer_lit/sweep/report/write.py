@@ -17,13 +17,14 @@ from biformer_lit.sweep.results import write_csv
 PAGE, MARKDOWN, LATEX, TABLE = "report.html", "report.md", "table.tex", "table.csv"
 
 
-def write_report(folder: Path, out: Path, say: Callable[[str], None]) -> Answer:
+def write_report(folder: Path, out: Path, say: Callable[[str], None], tables: Path | None = None) -> Answer:
     """Write a study's report from the files in its folder.
 
     Args:
         folder: The study's, with ``study.yaml`` and the results that ``sweep export`` writes.
         out: Gets report.html, report.md, table.tex, table.csv and figures/; made if it is not there.
         say: Gets a line when a part that takes its time begins.
+        tables: Where the results are, by default in the study's folder.
 
     Returns:
         The answer to the study's question.
@@ -31,7 +32,7 @@ def write_report(folder: Path, out: Path, say: Callable[[str], None]) -> Answer:
     Raises:
         ConfigError: If there is nothing to report.
     """
-    content = read_content(folder)
+    content = read_content(folder, tables)
     said = answer(content)
     out.mkdir(parents=True, exist_ok=True)
     say("drawing the figures")
