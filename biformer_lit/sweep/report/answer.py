@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from biformer_lit.sweep.report.content import Content
+from biformer_lit.sweep.report.load import uneven_load
 
 MIXED = (
     "Means of cells that were drawn include seed {seed}, by which they were chosen, which flatters them; differences "
@@ -47,6 +48,8 @@ def answer(content: Content) -> Answer:
     baseline = content.baseline
     if mixes_seeds(content):
         notes.append(MIXED.format(seed=content.spec.seeds[0]))
+    if load := uneven_load(content):
+        notes.append(load)
     main, pairs = _effect(content, pairs=False), _effect(content, pairs=True)
     if pairs and _ASKS_FOR_INTERACTION.search(content.spec.question):
         against = [] if baseline is None or not baseline["complete"] else [_against(content, baseline)]

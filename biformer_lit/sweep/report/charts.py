@@ -8,6 +8,7 @@ import pandas as pd
 
 from biformer_lit.escaping import for_plotly
 from biformer_lit.sweep.report.content import Content
+from biformer_lit.sweep.report.load import uneven_load
 from biformer_lit.sweep.report.series import (
     COSTS,
     ROWS,
@@ -123,6 +124,8 @@ def _against_cost(content: Content, cost: Cost) -> Chart | None:
         )
     names = ", ".join(front["cell"].head(ROWS))
     text = f"Cells that none beats without costing more (Pareto front): {names}. Bars: standard deviation over seeds."
+    if cost.column == "images_per_second" and (load := uneven_load(content)):
+        text = f"{load} {text}"
     title = f"{content.unit.metric} against {cost.title}"
     return _chart(
         cost.name, title, text, traces,
