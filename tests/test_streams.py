@@ -8,6 +8,7 @@ import warnings
 
 import pytest
 
+from biformer_lit import cli
 from biformer_lit.cli.streams import plain_messages
 
 PROGRAM = """
@@ -62,3 +63,25 @@ def test_logs_and_warnings_hold_no_control_characters(caplog):
     assert caplog.records[0].getMessage() == "class \\x1b[31mred\nand more"
     logging.getLogger("biformer_lit.somewhere").warning("\x1b")
     assert caplog.records[1].getMessage() == "\x1b"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "DataLoader worker (pid 12) is killed by signal: Bus error. It is possible that dataloader's workers are ...",
+        "DataLoader worker (pid(s) 3, 4) exited unexpectedly",
+        "split 'train': a DataLoader worker exited unexpectedly; the system may have been out of memory",
+    ],
+)
+def test_a_data_worker_that_was_killed_is_one_line(monkeypatch, capsys, message):
+    def fail():
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(cli, "main", fail)
+    with pytest.raises(SystemExit) as stopped:
+        cli.run()
+    assert stopped.value.code == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said.startswith("error: DataLoader worker")
+    assert "fewer data.init_args.num_workers need less" in said

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["main", "parse_fit", "run", "run_command"]
 
 _SOURCE = re.compile(r"\[\S+\.cc:\d+\] ")  # where in gloo's source a connection was found broken
+_WORKER = re.compile(r"DataLoader worker.*?(killed by signal: [\w ]+|exited unexpectedly)")  # of torch, and of ours
 _PATIENCE = 10.0  # seconds that a process waits to be ended by those who know why another one is gone
 
 
@@ -137,6 +138,12 @@ def _errors_in_one_line() -> Iterator[None]:
         message = _users_error(error) or _spawned_error(error)
         if message is not None:
             fail(one_line(message))
+        if isinstance(error, RuntimeError) and (said := _WORKER.search(str(error))):
+            sys.stderr.write(
+                f"error: {one_line(said[0])}; the system may have been out of memory, or of shared memory (/dev/shm): "
+                "fewer data.init_args.num_workers need less, and 0 needs none\n"
+            )
+            raise SystemExit(1) from error  # not 2: it may go better another time
         if lost_contact(error):
             _wait_for_the_reason(error)
         raise

@@ -109,8 +109,8 @@ class Loader(DataLoader[Any]):
                     yield batch
         except (ConnectionError, EOFError) as error:  # torch looks for its workers only where it waits for them
             raise RuntimeError(
-                f"split {self.split!r}: a DataLoader worker exited unexpectedly; the system may have been out "
-                "of memory, or of shared memory: fewer data.init_args.num_workers need less"
+                f"split {self.split!r}: a DataLoader worker exited unexpectedly; the system may have been out of "
+                "memory, or of shared memory: fewer data.init_args.num_workers need less"
             ) from error
         finally:
             if new:
