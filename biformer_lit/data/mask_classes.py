@@ -46,7 +46,7 @@ def require_classes(
             occurs nowhere.
     """
     seen: set[int] = set()  # stored numbers
-    enough = len(names) if training else 2
+    enough = max(len(names), 2) if training else 2  # one class alone does not acquit the others
     for where, value in _masks(table, column, split):
         if is_empty(value):
             continue

@@ -1,6 +1,7 @@
 """Which stored numbers are which classes, and masks that cannot be what was meant."""
 
 import json
+from pathlib import Path
 
 import datasets
 import numpy as np
@@ -96,6 +97,15 @@ def test_reduced_labels_that_leave_one_class(write):
         DataError, match=r"its masks hold 0, 1, of which 0 counts as no class, so that class '0' \(stored as 1"
     ):
         module(written(write, [0, 1]), num_classes=1, reduce_zero_label=True)
+
+
+def test_names_for_the_ignored_number_leave_one_class(write):
+    folder = written(write, [0, 255])
+    Path(folder, "id2label.json").write_text(json.dumps({"0": "background", "255": "figure"}))
+    with pytest.raises(DataError, match=r"^split 'train': its masks hold 0, 255, .* class_values: \[0, 255\]"):
+        module(folder)
+    data = module(folder, class_values=[0, 255])
+    assert (data.class_names, seen(data)) == (["background", "figure"], {0, 1})
 
 
 def test_streams_are_looked_at_too(write):
