@@ -102,7 +102,7 @@ def test_reduced_labels_that_leave_one_class(write):
 def test_names_for_the_ignored_number_leave_one_class(write):
     folder = written(write, [0, 255])
     Path(folder, "id2label.json").write_text(json.dumps({"0": "background", "255": "figure"}))
-    with pytest.raises(DataError, match=r"^split 'train': its masks hold 0, 255, .* class_values: \[0, 255\]"):
+    with pytest.raises(DataError, match=r"^split 'train': its masks hold 0, 255, .*class_values: \[0, 255\]"):
         module(folder)
     data = module(folder, class_values=[0, 255])
     assert (data.class_names, seen(data)) == (["background", "figure"], {0, 1})
