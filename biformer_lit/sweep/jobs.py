@@ -116,3 +116,15 @@ def standing_of(trials: Iterable[FrozenTrial], retries: int) -> Standing:
     reason = latest.user_attrs.get("reason")
     open_ = reason in (None, "interrupted") or (reason in RETRYABLE and tried <= retries)
     return Standing("missing" if open_ else "failed", latest, len(failed))
+
+
+def attempt_counts(trial: FrozenTrial, trials: Iterable[FrozenTrial]) -> bool:
+    """Whether this is the attempt of its job that counts: the first that was written, of a job not done yet."""
+    for other in trials:
+        if other.user_attrs["job"] != trial.user_attrs["job"] or other.number == trial.number:
+            continue
+        if other.state in (TrialState.COMPLETE, TrialState.PRUNED):
+            return False
+        if other.user_attrs["attempt"] == trial.user_attrs["attempt"] and other.number < trial.number:
+            return False
+    return True

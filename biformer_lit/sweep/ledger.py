@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from biformer_lit.errors import ConfigError
 from biformer_lit.sweep.alive import Watch
 from biformer_lit.sweep.claim import Claim
-from biformer_lit.sweep.jobs import Job, Standing, standing_of, this_machine
+from biformer_lit.sweep.jobs import Job, Standing, attempt_counts, standing_of, this_machine
 from biformer_lit.sweep.params import first_of, fitting, suggest, widened
 from biformer_lit.sweep.storage import StorageError, file_of, patiently
 from biformer_lit.sweep.trial import lock_folder
@@ -237,7 +237,7 @@ class Ledger:
             space = distributions(job)
             if space is None:
                 continue
-            if not _counts(trial, trials):
+            if not attempt_counts(trial, trials):
                 self._discard(trial)
                 continue
             lock = lock_folder(self.folder / "cells" / job.key)
@@ -259,7 +259,7 @@ class Ledger:
         try:
             claim.sign()
             trials = self.trials()
-            if not _counts(trial, trials):
+            if not attempt_counts(trial, trials):
                 claim.supersede()
                 return None
             first = first_of(trials)
@@ -311,7 +311,7 @@ class Ledger:
         frozen = self.ask(lambda: self.storage.get_trial(trial_id))
         self._await_earlier(frozen.number)
         lock = lock_folder(self.folder / "cells" / job.key)
-        if lock is None or not _counts(frozen, self.trials()):
+        if lock is None or not attempt_counts(frozen, self.trials()):
             if lock is not None:
                 lock.close()
             self._discard(frozen)
@@ -336,7 +336,7 @@ class Ledger:
         """End the attempts that were written twice and that nobody needs."""
         trials = self.trials()
         for trial in trials:
-            if trial.state == TrialState.WAITING and not _counts(trial, trials):
+            if trial.state == TrialState.WAITING and not attempt_counts(trial, trials):
                 self._discard(trial)
 
     def _discard(self, trial: FrozenTrial) -> None:
@@ -392,15 +392,3 @@ class Ledger:
 
     def _id(self, number: int) -> int:
         return self.ask(lambda: self.storage.get_trial_id_from_study_id_trial_number(self.study_id, number))
-
-
-def _counts(trial: FrozenTrial, trials: Iterable[FrozenTrial]) -> bool:
-    """Whether this is the attempt of its job that counts: the first that was written, of a job not done yet."""
-    for other in trials:
-        if other.user_attrs["job"] != trial.user_attrs["job"] or other.number == trial.number:
-            continue
-        if other.state in (TrialState.COMPLETE, TrialState.PRUNED):
-            return False
-        if other.user_attrs["attempt"] == trial.user_attrs["attempt"] and other.number < trial.number:
-            return False
-    return True
