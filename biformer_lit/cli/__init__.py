@@ -183,8 +183,11 @@ def _users_error(error: Exception) -> str | None:
         return (
             "the checkpoint holds something else than tensors and plain data, or is damaged; load only files you trust"
         )
-    if isinstance(error, ValueError) and _raised_in(error).startswith("lightning."):
-        return f"trainer: {error}"  # how Lightning refuses what it looks at only when the run starts
+    # how Lightning refuses what it looks at only when it builds the trainer or the run starts
+    if isinstance(error, ValueError | RuntimeError | ModuleNotFoundError) and _raised_in(error).startswith(
+        "lightning."
+    ):
+        return f"trainer: {error}"
     return None
 
 

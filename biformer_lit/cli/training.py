@@ -6,12 +6,14 @@ import sys
 from typing import Any, ClassVar
 
 import torch
+import yaml
 from jsonargparse import Namespace
 from jsonargparse.typing import register_type
 from lightning.fabric.plugins import CheckpointIO, TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor
+from lightning.pytorch.callbacks.timer import Interval
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
@@ -57,6 +59,8 @@ _PACKAGES = {"WandbLogger": "wandb", "MLFlowLogger": "mlflow", "CometLogger": "c
 register_type(
     torch.device, str, torch.device, deserializer_exceptions=(RuntimeError, TypeError), fail_already_registered=False
 )
+# and Timer an interval, where its annotation says a string
+yaml.SafeDumper.add_representer(Interval, lambda dumper, interval: dumper.represent_str(str(interval.value)))
 
 
 class TrainingParser(OneLineErrors, LightningArgumentParser):
