@@ -236,6 +236,7 @@ class BiFormerTask(TrainedModule, ABC):
     def _build(self, num_classes: int, *, start: bool = True) -> None:
         with local_seed(base_seed(), "initial weights"):
             self.net = self.build_net(num_classes)
+        self._initial = _writes(self.net)
         self.build_metrics(num_classes)
         if start and self.weights is not None:
             report = self.load_start(self.weights)
@@ -315,6 +316,11 @@ class BiFormerTask(TrainedModule, ABC):
         self._seed_evaluation(batch_idx)
 
     def _seed_evaluation(self, batch_idx: int) -> None:
+        if batch_idx == 0 and self.trainer.state.fn != "fit" and _writes(self.net) == self._initial:
+            logger.warning(
+                "nothing has been trained or loaded into the network, so what it predicts means nothing; give "
+                "ckpt_path or model.init_args.weights"
+            )
         seed_all(derive_seed(base_seed(), "evaluation", batch_idx, self.global_rank))
 
     # -- checkpoints -------------------------------------------------------------------------------------
@@ -350,3 +356,8 @@ class BiFormerTask(TrainedModule, ABC):
         self.know_num_classes(int(origin.num_classes or 0))
         with trainer.strategy.tensor_init_context():
             self._build(int(origin.num_classes or 0), start=False)
+
+
+def _writes(net: nn.Module) -> int:
+    """How often the parameters have been written to, by an optimiser or from a file; PyTorch counts it for autograd."""
+    return sum(0 if parameter.is_inference() else parameter._version for parameter in net.parameters())  # noqa: SLF001

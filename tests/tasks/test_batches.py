@@ -129,3 +129,17 @@ def test_other_batches_are_refused(batch, predicts, problem):
 def test_what_training_needs_is_named(tmp_path):
     with pytest.raises(DataError, match=r"a batch has no 'label' \(it has image\)"):
         trainer(default_root_dir=tmp_path).fit(classifier(), loader(IMAGES))
+
+
+def test_a_network_that_nothing_was_trained_or_loaded_into_is_told(tmp_path, caplog):
+    loader = torch.utils.data.DataLoader([(torch.zeros(3, 32, 32), 0)] * 2, batch_size=2)
+    small = Backbone(depths=(1, 1), dims=(8, 16), head_dim=8, attention="full", full_heads=1)
+    options = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "default_root_dir": tmp_path}
+    fresh, loaded = (ClassificationTask(small, num_classes=2) for _ in range(2))
+    Trainer(**options).test(fresh, loader)
+    assert "nothing has been trained or loaded" in caplog.text
+    caplog.clear()
+    loaded.configure_model()
+    loaded.net.load_state_dict(fresh.net.state_dict())
+    Trainer(**options).test(loaded, loader)
+    assert "nothing has been trained or loaded" not in caplog.text
