@@ -19,6 +19,7 @@ from biformer_lit.data.rendering import (
     PLAIN,
     Facts,
     Rendering,
+    named,
     picture_of_pillow,
     picture_of_values,
     refuse_bands,
@@ -116,7 +117,7 @@ def decode_turned(value: Any, where: str, rendering: Rendering = PLAIN) -> tuple
         facts = Facts(65535.0, f"{'16-bit ' if deep else ''}{image.format or image.mode} image", where)
         if deep and image.format in _STRETCHED and rendering.value_range is not None:
             raise DataError(
-                f"{where}: the image is a {facts.what}, which says itself what is white; leave "
+                f"{where}: the image is {named(facts.what)}, which says itself what is white; leave "
                 "data.init_args.value_range out, or store all images as PNG or TIFF"
             )
         if raw in _BIG_ENDIAN and sixteen and rendering != PLAIN:

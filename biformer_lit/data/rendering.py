@@ -51,6 +51,11 @@ class Rendering:
 PLAIN = Rendering()
 
 
+def named(what: str) -> str:
+    """Return what an image is with its article, such as "an 8-bit 4-band TIFF"."""
+    return f"an {what}" if what[:1] in "8aeio" else f"a {what}"
+
+
 def choose_bands(values: NDArray[Any], rendering: Rendering, what: str, where: str) -> NDArray[Any]:
     """The bands that ``rendering`` names, all where it names none.
 
@@ -68,7 +73,7 @@ def choose_bands(values: NDArray[Any], rendering: Rendering, what: str, where: s
         return values
     if max(bands) > values.shape[2]:
         raise DataError(
-            f"{where}: the image is a {what} with {values.shape[2]} bands, but data.init_args.bands names band "
+            f"{where}: the image is {named(what)} with {values.shape[2]} bands, but data.init_args.bands names band "
             f"{max(bands)}; correct it, or store all images with the same bands"
         )
     return values[:, :, [band - 1 for band in bands]]
@@ -77,8 +82,8 @@ def choose_bands(values: NDArray[Any], rendering: Rendering, what: str, where: s
 def refuse_bands(what: str, where: str, reason: str = "which are not red, green and blue alone") -> DataError:
     """The error about an image whose bands are no colours that could be shown."""
     return DataError(
-        f"{where}: the image is a {what}, {reason}; say which of its bands, counted from 1, are red, green and blue "
-        "with data.init_args.bands: [1, 2, 3], or convert it"
+        f"{where}: the image is {named(what)}, {reason}; say which of its bands, counted from 1, are red, green and "
+        "blue with data.init_args.bands: [1, 2, 3], or convert it"
     )
 
 
@@ -109,13 +114,14 @@ def scale_to_bytes(
     low, high = rendering.value_range or (0.0, white)
     if high is None or (rendering.value_range is None and (least < low or most > high)):
         raise DataError(
-            f"{where}: the image is a {what} with values {least:g}..{most:g}, and nothing says which value is white; "
-            f"set data.init_args.value_range to the values of black and white in this data set{_example(least, most)}"
+            f"{where}: the image is {named(what)} with values {least:g}..{most:g}, and nothing says which value is "
+            "white; set data.init_args.value_range to the values of black and white in this data set"
+            f"{_example(least, most)}"
         )
     if rendering.value_range is None:
         if high > 255 and least < most < (high + 1) / _NEARLY_BLACK:
             raise DataError(
-                f"{where}: the image is a {what}, but its values {least:g}..{most:g} would be nearly black among "
+                f"{where}: the image is {named(what)}, but its values {least:g}..{most:g} would be nearly black among "
                 f"0..{high:g}; set data.init_args.value_range to the values of black and white in this data set"
                 f"{_example(least, most)}, or to [0, {high:g}] if it is meant to be so dark"
             )
@@ -136,7 +142,7 @@ def _check_range(values: NDArray[Any], limits: Range, found: Range, what: str, w
     few = values.dtype.kind != "f" and high - low + 1 < _FEWEST_LEVELS and (found[0] < low or found[1] > high)
     if few or inside < _LEAST_INSIDE or (values.dtype == np.uint8 and high > 255):
         raise DataError(
-            f"{where}: the image is a {what} with values {found[0]:g}..{found[1]:g}, to which "
+            f"{where}: the image is {named(what)} with values {found[0]:g}..{found[1]:g}, to which "
             f"data.init_args.value_range [{low:g}, {high:g}] does not apply; correct it, or store all "
             "images with the same range"
         )

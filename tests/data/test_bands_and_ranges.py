@@ -51,7 +51,7 @@ def test_near_infrared_is_not_alpha(extra, planar):
     content = tiff(four_bands(), 2, extra, planar)
     error = refusal(content)
     assert not isinstance(error, BadImageError)  # on_bad_image: skip would leave out the whole set
-    assert "is a 8-bit 4-band TIFF, wh" in str(error)
+    assert "is an 8-bit 4-band TIFF, wh" in str(error)
     assert "data.init_args.bands: [1, 2, 3]" in str(error)
 
 
