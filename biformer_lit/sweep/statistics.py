@@ -186,7 +186,7 @@ def markdown_table(table: pd.DataFrame, *, objective: str = "objective", digits:
         One line a cell: objective as mean ± sd, complete of planned trials, difference to the baseline with its t
         interval, claim, parameters in millions, MACs in billions, and what is not complete; then what to know.
     """
-    header = ["cell", objective, "n", "difference", "claim", "parameters (M)", "MACs (G)", "not complete"]
+    header = ["cell", for_markdown(objective), "n", "difference", "claim", "parameters (M)", "MACs (G)", "not complete"]
     lines = [_line(header), "|---|---:|---:|---:|---|---:|---:|---|"]
     for row in table.to_dict("records"):
         mean, sd, difference = _number(row["mean"], digits), _number(row["sd"], digits), ""
@@ -195,14 +195,14 @@ def markdown_table(table: pd.DataFrame, *, objective: str = "objective", digits:
             difference = _number(row["difference"], digits, "+") + (f" [{low}, {high}]" if low else "")
             difference += f" (n={row['pairs']})" if row["pairs"] != row["complete"] else ""
         cells = [
-            row["cell"],
+            for_markdown(row["cell"]),
             (f"{mean} ± {sd}" if sd else mean) or "-",
             f"{row['complete']}/{row['planned']}",
             difference,
             "" if pd.isna(row["claim"]) else row["claim"],
             "" if pd.isna(row["parameters"]) else f"{row['parameters'] / 1e6:.2f}",
             "" if pd.isna(row["macs"]) else f"{row['macs'] / 1e9:.2f}",
-            "" if pd.isna(row["problems"]) else row["problems"],
+            "" if pd.isna(row["problems"]) else for_markdown(row["problems"]),
         ]
         lines.append(_line(cells))
     return "\n".join([*lines, "", _caption(table)]) + "\n"
@@ -222,7 +222,7 @@ def _caption(table: pd.DataFrame) -> str:
 
 
 def _line(cells: list[str]) -> str:
-    return "| " + " | ".join(map(for_markdown, cells)) + " |"
+    return "| " + " | ".join(cells) + " |"
 
 
 def _number(value: float, digits: int, sign: str = "") -> str:
