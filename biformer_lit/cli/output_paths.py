@@ -34,7 +34,8 @@ def check_output_paths(section: Namespace) -> None:
     _refuse("the working folder", str(Path.cwd()), _address(str(Path.cwd())))
     for key, path in _outputs(section.get("trainer"), "trainer"):
         if not _is_remote(path):
-            _refuse(key, path, _address(path) or _impossible(path) or _blocked(path))
+            inside = key.endswith(".filename")  # of a folder that is looked at by its own name, or is not known yet
+            _refuse(key, path, _address(path) or _impossible(path) or (None if inside else _blocked(path)))
     predictions = section.get("predictions")
     if predictions and isinstance(path := predictions.get("path"), str | os.PathLike):
         place = os.fspath(path)

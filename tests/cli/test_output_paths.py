@@ -114,3 +114,9 @@ def test_the_command_line_looks(root, given):
     with pytest.raises(ConfigError, match=r"cannot be made|read as an address"):
         main(["fit", "--config", str(root / "tests/configs/tiny.yaml"), *given])
     assert not Path("runs").exists()
+
+
+def test_a_checkpoint_of_that_name_where_one_is_is_in_nobodys_way():
+    Path("best.ckpt").write_text("x")
+    callback = Namespace(class_path="C", init_args=Namespace(dirpath=None, filename="best"))
+    check_output_paths(settings(callbacks=[callback]))
