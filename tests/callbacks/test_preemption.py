@@ -61,6 +61,16 @@ def test_goes_on_to_the_same_bits(root, tmp_path, monkeypatch, capsys, where, op
     assert validated() == validations  # none left out, none repeated
 
 
+@pytest.fixture(autouse=True)
+def _heard():
+    """Hear the signals that a background job or nohup has made this process ignore."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize(("what", "status", "called"), [("SIGINT", 130, "Ctrl-C"), ("SIGHUP", 129, "SIGHUP")])
 def test_other_signals_stop_it_too(root, tmp_path, monkeypatch, capfd, what, status, called):
     monkeypatch.chdir(tmp_path)
