@@ -24,6 +24,7 @@ LEAVES = {
     "yaml_text",
     "escaping",
     "fonts",
+    "registry",
     "plugins",
 }
 BESIDE = {

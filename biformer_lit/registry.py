@@ -1,0 +1,77 @@
+"""Names under which ideas can be plugged in, and where each of them comes from."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from biformer_lit.errors import ConfigError
+
+T = TypeVar("T")
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_plugin: ContextVar[str | None] = ContextVar("plugin", default=None)
+
+
+@dataclass(frozen=True)
+class Entry(Generic[T]):
+    """What stands under a name.
+
+    Attributes:
+        value: What was registered.
+        plugin: Name of the plug-in that registered it; None for the package's own, and for what was registered outside
+            a plug-in, as in a notebook.
+    """
+
+    value: T
+    plugin: str | None
+
+
+class Registry(Mapping[str, T]):
+    """What can be chosen by name: a mapping in the order of registration.
+
+    Args:
+        kind: What is registered, for messages, such as ``attention pattern``.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._entries: dict[str, Entry[T]] = {}
+
+    def register(self, name: str, value: T) -> None:
+        """Put ``value`` under ``name``.
+
+        Raises:
+            ConfigError: If the name is taken, or is not lower-case letters, digits and underscores.
+        """
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise ConfigError(
+                f"{self.kind} {name!r}: is not a name that can be registered; use lower-case letters, digits and _"
+            )
+        if name in self._entries:
+            raise ConfigError(f"{self.kind} {name!r}: is registered already; choose another name")
+        self._entries[name] = Entry(value, _plugin.get())
+
+    def plugin_of(self, name: str) -> str | None:
+        """Name of the plug-in that ``name`` comes from, None if it comes from none."""
+        return self._entries[name].plugin
+
+    def __getitem__(self, name: str) -> T:
+        return self._entries[name].value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+@contextmanager
+def registering_for(plugin: str) -> Iterator[None]:
+    """Note of what is registered meanwhile that it comes from this plug-in."""
+    token = _plugin.set(plugin)
+    try:
+        yield
+    finally:
+        _plugin.reset(token)
