@@ -25,8 +25,8 @@ from biformer_lit.cli import main
 from biformer_lit.cli.disk import one_disk_error
 from biformer_lit.errors import CheckpointError, DiskFullError, causes
 from biformer_lit.plugins import AtomicCheckpointIO
-from biformer_lit.sweep.failure import why_failed
-from biformer_lit.sweep.trial import next_command
+from biformer_lit.sweep.trials.failure import why_failed
+from biformer_lit.sweep.trials.process import next_command
 
 LAST = "runs/tiny/version_0/checkpoints/last.ckpt"
 

@@ -38,9 +38,9 @@ from biformer_lit.errors import CheckpointError, ConfigError, DataError
 from biformer_lit.recipes import check_config
 from biformer_lit.sweep.report.bundle import unpacked
 from biformer_lit.sweep.report.write import write_report
-from biformer_lit.sweep.spec import StudySpec
-from biformer_lit.sweep.study import begin
-from biformer_lit.sweep.study_file import read_yaml
+from biformer_lit.sweep.spec.study_file import read_yaml
+from biformer_lit.sweep.spec.study_spec import StudySpec
+from biformer_lit.sweep.trials.study import begin
 
 sys.path.insert(0, str(Path(__file__).parent / "sweep"))
 

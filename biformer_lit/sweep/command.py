@@ -15,20 +15,20 @@ from rich.markup import escape
 from rich.table import Table
 
 from biformer_lit.errors import BiFormerLitError, ConfigError
-from biformer_lit.sweep import address
-from biformer_lit.sweep.display import Display, duration
-from biformer_lit.sweep.jobs import Standing
-from biformer_lit.sweep.ledger import Ledger
-from biformer_lit.sweep.meaning import Meanings
-from biformer_lit.sweep.plan import Cell
-from biformer_lit.sweep.resolve import Measure, Parse, ResolvedCell, resolve_cells, task_objective
-from biformer_lit.sweep.runner import Runner
-from biformer_lit.sweep.source import PlanSource, SearchSource
-from biformer_lit.sweep.spec import StudySpec, read_spec
-from biformer_lit.sweep.status import print_status
-from biformer_lit.sweep.storage import closing
-from biformer_lit.sweep.study import SPEC, as_recorded, begin, folder_of, open_ledger, with_others
-from biformer_lit.sweep.study_file import read_study_file
+from biformer_lit.sweep.spec import address
+from biformer_lit.sweep.spec.cells import Cell
+from biformer_lit.sweep.spec.resolve import Measure, Parse, ResolvedCell, resolve_cells, task_objective
+from biformer_lit.sweep.spec.study_file import read_study_file
+from biformer_lit.sweep.spec.study_spec import StudySpec, read_spec
+from biformer_lit.sweep.trials.display import Display, duration
+from biformer_lit.sweep.trials.jobs import Standing
+from biformer_lit.sweep.trials.ledger import Ledger
+from biformer_lit.sweep.trials.meaning import Meanings
+from biformer_lit.sweep.trials.runner import Runner
+from biformer_lit.sweep.trials.source import PlanSource, SearchSource
+from biformer_lit.sweep.trials.status import print_status
+from biformer_lit.sweep.trials.storage import closing
+from biformer_lit.sweep.trials.study import SPEC, as_recorded, begin, folder_of, open_ledger, with_others
 
 Estimate: TypeAlias = Callable[[dict[str, Any]], float]
 """From a complete config of ``fit`` to the seconds that it would train here."""
@@ -177,7 +177,7 @@ def _run(
             except KeyboardInterrupt:
                 display.say("stopped; the same command goes on")
                 return 130
-            from biformer_lit.sweep.export import write_tables  # noqa: PLC0415 (pandas takes its time)
+            from biformer_lit.sweep.results.export import write_tables  # noqa: PLC0415 (pandas takes its time)
 
             jobs, everything = with_others(source.jobs(), standings, ledger)
             text = write_tables(as_recorded(spec, ledger), folder, jobs, everything, ledger.study)
@@ -191,7 +191,7 @@ def _run(
 
 def _conclude(text: str, folder: Path, standings: Mapping[str, Standing]) -> int:
     """Show the tables, and what is missing; the exit status."""
-    from biformer_lit.sweep.export import missing_lines  # noqa: PLC0415
+    from biformer_lit.sweep.results.export import missing_lines  # noqa: PLC0415
 
     print(text)
     missing = missing_lines(standings)
@@ -281,7 +281,7 @@ def _status(given: argparse.Namespace) -> int:
 
 
 def _export(given: argparse.Namespace) -> int:
-    from biformer_lit.sweep.export import export_study, write_bundle  # noqa: PLC0415
+    from biformer_lit.sweep.results.export import export_study, write_bundle  # noqa: PLC0415
 
     if given.checkpoints and given.bundle is None:
         raise ConfigError("--checkpoints belongs to --bundle FILE.zip; give that too")
@@ -299,14 +299,14 @@ def _export(given: argparse.Namespace) -> int:
 
 
 def _report(given: argparse.Namespace) -> int:
-    from biformer_lit.sweep.report.command import report  # noqa: PLC0415
+    from biformer_lit.sweep.report.report_commands import report  # noqa: PLC0415
 
     report(given.study, given.out)
     return 0
 
 
 def _compare(given: argparse.Namespace) -> int:
-    from biformer_lit.sweep.report.command import compare  # noqa: PLC0415
+    from biformer_lit.sweep.report.report_commands import compare  # noqa: PLC0415
 
     compare(given.study, given.out)
     return 0

@@ -16,10 +16,10 @@ from finished_studies import finished_study
 
 from biformer_lit.cli import main
 from biformer_lit.errors import BiFormerLitError, ConfigError
-from biformer_lit.sweep.plan import plan_cells
 from biformer_lit.sweep.report.bundle import unpacked
 from biformer_lit.sweep.report.write import write_report
-from biformer_lit.sweep.spec import StudySpec, read_spec
+from biformer_lit.sweep.spec.cells import plan_cells
+from biformer_lit.sweep.spec.study_spec import StudySpec, read_spec
 
 STUDIES = sorted((Path(__file__).parents[2] / "sweeps/digits").glob("*.yaml"))
 WHOLE = [yaml.safe_load(path.read_text()) for path in STUDIES]

@@ -18,7 +18,7 @@ pytest.register_assert_rewrite("studies")
 import studies
 from studies import wait_for
 
-from biformer_lit.sweep.storage import closing
+from biformer_lit.sweep.trials.storage import closing
 
 _BIN = Path("/usr/lib/postgresql/15/bin")
 _GRPC = """

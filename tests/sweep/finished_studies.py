@@ -13,12 +13,12 @@ import optuna
 import yaml
 from optuna.trial import TrialState, create_trial
 
-from biformer_lit.sweep.jobs import Job
-from biformer_lit.sweep.plan import plan_cells
-from biformer_lit.sweep.source import folder_name
-from biformer_lit.sweep.spec import digest_of, read_spec
-from biformer_lit.sweep.storage import closing, open_storage
-from biformer_lit.sweep.study import SPEC
+from biformer_lit.sweep.spec.cells import plan_cells
+from biformer_lit.sweep.spec.study_spec import digest_of, read_spec
+from biformer_lit.sweep.trials.jobs import Job
+from biformer_lit.sweep.trials.source import folder_name
+from biformer_lit.sweep.trials.storage import closing, open_storage
+from biformer_lit.sweep.trials.study import SPEC
 
 
 def value_of(cell, seed, epochs):

@@ -26,9 +26,10 @@ if __name__ == "__main__":
 import yaml
 
 from biformer_lit.errors import ConfigError
-from biformer_lit.sweep import claim, command, storage
-from biformer_lit.sweep.runner import Runner
-from biformer_lit.sweep.study import find_study, open_ledger
+from biformer_lit.sweep import command
+from biformer_lit.sweep.trials import claim, storage
+from biformer_lit.sweep.trials.runner import Runner
+from biformer_lit.sweep.trials.study import find_study, open_ledger
 
 opened = []
 """Storages that tests opened."""

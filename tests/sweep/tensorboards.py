@@ -9,7 +9,7 @@ from tensorboard.context import RequestContext
 from tensorboard.plugins import base_plugin
 from tensorboard.plugins.hparams import api_pb2, backend_context, get_experiment, list_session_groups
 
-from biformer_lit.sweep.tensorboard import write_tensorboard
+from biformer_lit.sweep.trials.board import write_tensorboard
 
 STATUSES = ("STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING")
 

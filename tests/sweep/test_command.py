@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from biformer_lit.cli import main
-from biformer_lit.sweep.results import read_results
+from biformer_lit.sweep.results.trial_table import read_results
 
 SMALL = ["--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "1"]
 

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from biformer_lit.errors import ConfigError
 from biformer_lit.escaping import visible
-from biformer_lit.sweep.study import SPEC
+from biformer_lit.sweep.trials.study import SPEC
 
 _MOST_FILES = 200_000
 _MOST_BYTES = 8 * 2**30  # unpacked

@@ -10,14 +10,14 @@ from typing import Any
 import pandas as pd
 
 from biformer_lit.errors import ConfigError
-from biformer_lit.sweep.factorial import effects
 from biformer_lit.sweep.report.unit import Unit, unit_of
-from biformer_lit.sweep.results import read_importances, read_results
-from biformer_lit.sweep.source import folder_name
-from biformer_lit.sweep.spec import StudySpec, read_spec
-from biformer_lit.sweep.statistics import coverage, summary
-from biformer_lit.sweep.study import IMPORTANCES, SPEC
-from biformer_lit.sweep.study_file import read_yaml
+from biformer_lit.sweep.results.cell_summary import coverage, summary
+from biformer_lit.sweep.results.factorial import effects
+from biformer_lit.sweep.results.trial_table import read_importances, read_results
+from biformer_lit.sweep.spec.study_file import read_yaml
+from biformer_lit.sweep.spec.study_spec import StudySpec, read_spec
+from biformer_lit.sweep.trials.source import folder_name
+from biformer_lit.sweep.trials.study import IMPORTANCES, SPEC
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from biformer_lit.sweep.report.answer import Answer
 from biformer_lit.sweep.report.charts import charts
 from biformer_lit.sweep.report.content import Content
 from biformer_lit.sweep.report.reproduce import Reproduction
-from biformer_lit.sweep.report.routing import RoutingMap
+from biformer_lit.sweep.report.routing_maps import RoutingMap
 from biformer_lit.sweep.report.series import Curve
 from biformer_lit.sweep.report.unit import count, is_missing
 

@@ -6,7 +6,7 @@ import pandas as pd
 import yaml
 
 from biformer_lit.sweep.report.content import Content
-from biformer_lit.sweep.study import read_text
+from biformer_lit.sweep.trials.study import read_text
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from biformer_lit.sweep.report.content import read_content
 from biformer_lit.sweep.report.figures import write_figures
 from biformer_lit.sweep.report.page import page
 from biformer_lit.sweep.report.reproduce import reproduction
-from biformer_lit.sweep.report.routing import routing_maps
+from biformer_lit.sweep.report.routing_maps import routing_maps
 from biformer_lit.sweep.report.series import learning_curves
 from biformer_lit.sweep.report.text import latex_table, main_table, markdown
-from biformer_lit.sweep.results import write_csv
+from biformer_lit.sweep.results.trial_table import write_csv
 
 PAGE, MARKDOWN, LATEX, TABLE = "report.html", "report.md", "table.tex", "table.csv"
 

@@ -1,0 +1,1 @@
+"""How a study is trained: who trains which cell with which seed, in Optuna's storage and in processes."""

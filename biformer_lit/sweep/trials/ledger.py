@@ -1,0 +1,394 @@
+"""Who trains what: the study's trials in Optuna's storage, so that each cell is trained once whoever is killed when.
+
+Each run of a cell with a seed is a *job*, named by its folder. A job has one trial for each attempt. Attempts are
+written into the storage before anybody trains, and are claimed by setting their state from WAITING to RUNNING, which a
+storage lets only one do. Two coordinators may write the same attempt at the same moment; then the one with the lower
+number counts, and whoever claims the other lets go of it. So nothing here needs a lock over several machines.
+"""
+
+import contextlib
+import fcntl
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any, Literal, TypeVar
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
+from optuna.storages import BaseStorage, JournalStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from biformer_lit.errors import ConfigError
+from biformer_lit.sweep.trials.alive import Watch
+from biformer_lit.sweep.trials.claim import Claim
+from biformer_lit.sweep.trials.jobs import Job, Standing, attempt_counts, standing_of, this_machine
+from biformer_lit.sweep.trials.params import first_of, fitting, suggest, widened
+from biformer_lit.sweep.trials.process import lock_folder
+from biformer_lit.sweep.trials.storage import StorageError, file_of, patiently
+
+T = TypeVar("T")
+
+
+class Ledger:
+    """The trials of a study.
+
+    Args:
+        storage: Where they are.
+        name: The study's name.
+        folder: The study's folder, in which the jobs' folders lie.
+        mode: Whether more (max) or less (min) of the objective is better.
+        retries: How often a job that crashed or was killed is tried again.
+        local: Whether everybody who has the storage has this very folder, as with a file in it.
+        sampler: How a search draws.
+        pruner: When a search gives up on a trial.
+        say: Gets a line of text for people.
+        looking: Only read; the study must be there.
+
+    Raises:
+        StorageError: If it does not answer, or for looking has no such study.
+    """
+
+    def __init__(
+        self,
+        storage: BaseStorage,
+        name: str,
+        folder: Path,
+        *,
+        mode: Literal["max", "min"],
+        retries: int,
+        local: bool,
+        sampler: optuna.samplers.BaseSampler | None = None,
+        pruner: optuna.pruners.BasePruner | None = None,
+        say: Callable[[str], None] = print,
+        looking: bool = False,
+    ) -> None:
+        # before a database Optuna puts a cache, which only knows the trials that were made through it
+        storage = self.storage = optuna.storages.get_storage(storage)
+        self.folder, self.retries, self.local, self.say = folder, retries, local, say
+        if not looking:
+            folder.mkdir(parents=True, exist_ok=True)
+        found = folder.stat()  # by number, for it may be moved; a lock in another folder says nothing of ours
+        self.owner = f"{this_machine()}:{found.st_dev}:{found.st_ino}"
+        self.watch = Watch(self.owner, folder, local, say)
+        self.patience: float | None = None
+        self._file = file_of(storage)
+        direction = StudyDirection.MAXIMIZE if mode == "max" else StudyDirection.MINIMIZE
+
+        def create() -> optuna.Study:
+            return optuna.create_study(
+                storage=storage,
+                study_name=name,
+                direction=direction,
+                load_if_exists=True,
+                sampler=sampler,
+                pruner=pruner or optuna.pruners.NopPruner(),  # Optuna's default gives up on slow starters
+            )
+
+        if looking:
+            try:
+                self.study = self.ask(lambda: optuna.load_study(study_name=name, storage=storage))
+            except KeyError:
+                raise StorageError(f"the record of study {name} is empty: it was never begun, or is gone") from None
+            self.study_id = self.ask(lambda: storage.get_study_id_from_name(name))
+            return
+        try:
+            self.study = self.ask(create)
+        except DuplicatedStudyError:  # made by somebody else between looking and making
+            self.study = self.ask(create)
+        self.study_id = self.ask(lambda: storage.get_study_id_from_name(name))
+
+    def ask(self, call: Callable[[], T]) -> T:
+        """Call the storage, and wait where it does not answer.
+
+        Raises:
+            StorageError: If it did not come back in time, or its file is gone.
+        """
+
+        def look() -> T:
+            try:
+                return call()
+            except Exception as error:
+                if self._file is not None and not (self._file.is_file() and self._file.stat().st_size):
+                    raise StorageError(
+                        f"storage: {self._file} is gone; put it back, or run the same command again, which takes what "
+                        "is complete from the trials' folders"
+                    ) from error
+                raise
+
+        return patiently(look, self.say, self.patience)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep others on this machine out for a moment: what they would write too need not be sorted out later."""
+        with (self.folder / "lock").open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    # -- what there is -----------------------------------------------------------------------------------
+
+    def trials(self) -> list[FrozenTrial]:
+        """All trials that count, in the order of their numbers."""
+        found = self.ask(lambda: self.storage.get_all_trials(self.study_id, deepcopy=False))
+        return [trial for trial in found if "job" in trial.user_attrs and "superseded" not in trial.user_attrs]
+
+    def jobs(self) -> list[Job]:
+        """Every job that was ever written, in that order."""
+        found: dict[str, Job] = {}
+        for trial in self.trials():
+            job = Job.read(trial.user_attrs["about"])
+            found.setdefault(job.key, job)
+        return list(found.values())
+
+    def standings(self, keys: Iterable[str]) -> dict[str, Standing]:
+        """How each job stands."""
+        by_job: dict[str, list[FrozenTrial]] = {}
+        for trial in self.trials():
+            by_job.setdefault(trial.user_attrs["job"], []).append(trial)
+        return {key: standing_of(by_job.get(key, []), self.retries) for key in keys}
+
+    def attribute(self, name: str) -> Any:
+        """Something that was noted of the study, None if it was not."""
+        return self.attributes().get(name)
+
+    def attributes(self) -> dict[str, Any]:
+        """Everything that was noted of the study."""
+        return self.ask(lambda: self.storage.get_study_user_attrs(self.study_id))
+
+    def note(self, name: str, value: Any) -> None:
+        """Note something of the study."""
+        self.ask(lambda: self.storage.set_study_user_attr(self.study_id, name, value))
+
+    # -- writing attempts --------------------------------------------------------------------------------
+
+    def enqueue(self, jobs: Iterable[Job], *, again: bool = False) -> int:
+        """Write an attempt of each job that needs one.
+
+        Args:
+            jobs: In the order they are to be trained.
+            again: Also of those that have failed for good.
+
+        Returns:
+            How many were written.
+        """
+        jobs = list(jobs)
+        if not self._open(jobs, again=again):
+            return 0
+        with self._alone():
+            found = self._open(jobs, again=again)
+            for job, standing in found:
+                self._write(job, standing, again=standing.status == "failed")
+        return len(found)
+
+    def _open(self, jobs: list[Job], *, again: bool) -> list[tuple[Job, Standing]]:
+        """The jobs that need an attempt; a cell that is too large stays so, however often it is tried."""
+        standings = self.standings(job.key for job in jobs)
+        wanted = ("missing", "failed") if again else ("missing",)
+        found = [(job, standings[job.key]) for job in jobs if standings[job.key].status in wanted]
+        return [(job, s) for job, s in found if s.status == "missing" or s.reason != "constraint"]
+
+    def _write(self, job: Job, standing: Standing, *, again: bool) -> None:
+        attrs = {"job": job.key, "attempt": standing.attempts, "about": job.text(), "phase": job.phase}
+        if again:
+            attrs["again"] = True
+        attrs |= {f"factor:{name}": label for name, label in job.factors.items()}
+        system: dict[str, Any] = {"fixed_params": job.params}
+        if job.phase == "confirm":  # Optuna's best trial is the best of those that are feasible: of the draws
+            system["constraints"] = [1.0]
+        params, kinds = self._added(job)
+        trial = create_trial(
+            state=TrialState.WAITING, system_attrs=system, user_attrs=attrs, params=params, distributions=kinds
+        )
+        self.ask(lambda: self.storage.create_new_trial(self.study_id, template_trial=trial))
+
+    def _added(self, job: Job) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
+        """Labels that were added to a study since Optuna noted a factor's choices.
+
+        A journal takes them with the trial; a database takes no other choices, and has the attribute factor:NAME alone.
+        """
+        if not isinstance(self.storage, JournalStorage):
+            return {}, {}
+        params: dict[str, Any] = {}
+        kinds: dict[str, BaseDistribution] = {}
+        for name, first in first_of(self.trials()).items():
+            value, label = job.params.get(name), job.factors.get(name)
+            if label is not None and value is not None and fitting(first, first, value, label) is None:
+                if not isinstance(first, CategoricalDistribution) and not isinstance(value, str):
+                    continue  # a number beyond the first trials' bounds, which may move
+                kinds[name] = wider = widened(first, value, label)
+                params[name] = wider.choices[-1]
+        return params, kinds
+
+    # -- claiming ----------------------------------------------------------------------------------------
+
+    def claim(self, distributions: Callable[[Job], Mapping[str, BaseDistribution] | None]) -> Claim | None:
+        """Take the next attempt that nobody has, None if there is none that can be had now.
+
+        Args:
+            distributions: What Optuna is to know of a job's parameters; None for a job that is not ours to train, as
+                one that others have added to the study.
+        """
+        trials = self.trials()
+        for trial in trials:
+            if trial.state != TrialState.WAITING:
+                continue
+            job = Job.read(trial.user_attrs["about"])
+            space = distributions(job)
+            if space is None:
+                continue
+            if not attempt_counts(trial, trials):
+                self._discard(trial)
+                continue
+            lock = lock_folder(self.folder / "cells" / job.key)
+            if lock is None:  # its last owner, or somebody who has it from a machine's own memory, is still there
+                continue
+            claim = self._claim(trial, job, lock, space)
+            if claim is not None:
+                return claim
+            lock.close()
+        return None
+
+    def _claim(
+        self, trial: FrozenTrial, job: Job, lock: IO[bytes], space: Mapping[str, BaseDistribution]
+    ) -> Claim | None:
+        trial_id = self._id(trial.number)
+        if not self._take(trial_id):
+            return None
+        claim = Claim(self, trial_id, trial.number, job, lock)
+        try:
+            claim.sign()
+            trials = self.trials()
+            if not attempt_counts(trial, trials):
+                claim.supersede()
+                return None
+            first = first_of(trials)
+            for name, wanted in space.items():
+                found = fitting(first.get(name), wanted, job.params.get(name), job.factors.get(name))
+                if found is not None and name not in trial.params:
+                    self._tell(trial_id, name, *found)
+        except UpdateFinishedTrialError:  # given up by others while the storage was away
+            return None
+        return claim
+
+    def _tell(self, trial_id: int, name: str, kind: BaseDistribution, value: Any) -> None:
+        inner = kind.to_internal_repr(value)
+        self.ask(lambda: self.storage.set_trial_param(trial_id, name, inner, kind))
+
+    def draw(self, job_of: Callable[[dict[str, Any]], Job], space: Mapping[str, BaseDistribution]) -> Claim | None:
+        """Have the search draw parameters, and claim the job that they make.
+
+        Returns:
+            The claim, or None if that job exists already, is somebody's, or is refused as a config.
+        """
+        with self._alone():
+            attrs = {"owner": self.owner, "seen": time.time()}
+            begun = create_trial(state=TrialState.RUNNING, user_attrs=attrs)
+            trial_id = self.ask(lambda: self.storage.create_new_trial(self.study_id, begun))
+            try:
+                return self._draw(trial_id, job_of, space)
+            except UpdateFinishedTrialError:  # given up by others while the storage was away
+                return None
+
+    def _draw(
+        self, trial_id: int, job_of: Callable[[dict[str, Any]], Job], space: Mapping[str, BaseDistribution]
+    ) -> Claim | None:
+        trial = self.ask(lambda: optuna.Trial(self.study, trial_id))
+        for name, kind in space.items():
+            self.ask(lambda n=name, k=kind: suggest(trial, n, k))  # type: ignore[misc]
+        # as they were stored: an answer that was lost may have had something else drawn than what was written first
+        params = self.ask(lambda: self.storage.get_trial(trial_id)).params
+        try:
+            job = job_of({name: params[name] for name in space})
+        except ConfigError as error:
+            self.say(f"a cell was drawn that cannot be: {error}")
+            self.set(trial_id, "message", str(error))
+            self.finish(trial_id, TrialState.FAIL)
+            return None
+        attrs = {"job": job.key, "attempt": 0, "about": job.text(), "phase": job.phase}
+        for name, value in reversed(attrs.items()):  # the job last: with it, the trial counts
+            self.set(trial_id, name, value)
+        frozen = self.ask(lambda: self.storage.get_trial(trial_id))
+        self._await_earlier(frozen.number)
+        lock = lock_folder(self.folder / "cells" / job.key)
+        if lock is None or not attempt_counts(frozen, self.trials()):
+            if lock is not None:
+                lock.close()
+            self._discard(frozen)
+            return None
+        claim = Claim(self, trial_id, frozen.number, job, lock)
+        claim.sign()
+        return claim
+
+    def _await_earlier(self, number: int) -> None:
+        """Wait until others have said what they drew before us; what counts is told by the order of numbers."""
+        while True:
+            running = self.ask(lambda: self.storage.get_all_trials(self.study_id, False, (TrialState.RUNNING,)))
+            # those of this machine are dead, or they would be alone now
+            open_ = [
+                t for t in running if t.number < number and "job" not in t.user_attrs and not self.watch.lock_decides(t)
+            ]
+            if not any(self.watch.is_alive(trial) for trial in open_):
+                return
+            time.sleep(0.2)
+
+    def discard(self) -> None:
+        """End the attempts that were written twice and that nobody needs."""
+        trials = self.trials()
+        for trial in trials:
+            if trial.state == TrialState.WAITING and not attempt_counts(trial, trials):
+                self._discard(trial)
+
+    def _discard(self, trial: FrozenTrial) -> None:
+        trial_id = self._id(trial.number)
+        with contextlib.suppress(UpdateFinishedTrialError):  # somebody was quicker
+            self.set(trial_id, "superseded", True)
+            self.finish(trial_id, TrialState.FAIL)
+
+    def _take(self, trial_id: int) -> bool:
+        try:
+            return bool(self.ask(lambda: self.storage.set_trial_state_values(trial_id, TrialState.RUNNING)))
+        except UpdateFinishedTrialError:
+            return False
+
+    # -- ending ------------------------------------------------------------------------------------------
+
+    def finish(self, trial_id: int, state: TrialState, value: float | None = None) -> bool:
+        """Set a trial's last state; False if it had one already."""
+        values = None if value is None else [value]
+        try:
+            self.ask(lambda: self.storage.set_trial_state_values(trial_id, state, values))
+        except UpdateFinishedTrialError:
+            return False
+        return True
+
+    def reap(self) -> list[str]:
+        """End the trials whose owner is dead, so that their jobs get another attempt.
+
+        Returns:
+            Keys of their jobs.
+        """
+        reaped = []
+        found = self.ask(lambda: self.storage.get_all_trials(self.study_id, states=(TrialState.RUNNING,)))
+        for trial in found:
+            if self.watch.is_alive(trial):
+                continue
+            trial_id = self._id(trial.number)
+            try:
+                self.set(trial_id, "reason", "interrupted")
+            except UpdateFinishedTrialError:
+                continue
+            if self.finish(trial_id, TrialState.FAIL) and "job" in trial.user_attrs:
+                reaped.append(trial.user_attrs["job"])
+        return reaped
+
+    def set(self, trial_id: int, name: str, value: Any) -> None:
+        """Write something down of a trial.
+
+        Raises:
+            UpdateFinishedTrialError: If the trial has ended.
+        """
+        self.ask(lambda: self.storage.set_trial_user_attr(trial_id, name, value))
+
+    def _id(self, number: int) -> int:
+        return self.ask(lambda: self.storage.get_trial_id_from_study_id_trial_number(self.study_id, number))
