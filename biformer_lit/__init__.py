@@ -5,9 +5,10 @@ Importing the package registers the models with timm: ``timm.create_model("bifor
 
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from biformer_lit.errors import BiFormerLitError, CheckpointError, ConfigError, DataError
+from biformer_lit.facade import offer
 from biformer_lit.invocation import is_command_line
 
 if TYPE_CHECKING:
@@ -55,20 +56,8 @@ _HOMES = {
     **dict.fromkeys(("ClassificationTask", "DetectionTask", "SegmentationTask", "load_task"), "tasks"),
 }
 
-
-def __getattr__(name: str) -> Any:
-    """The names above, imported when they are first asked for: what the command line does until then."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
-
+__getattr__, __dir__ = offer(__name__, {name: f"{__name__}.{home}" for name, home in _HOMES.items()})
 
 # Importing PyTorch takes longer than looking how a study stands, so the command line leaves it to its commands.
 if not is_command_line():
-    import_module(f"{__name__}.tasks")
+    import_module(f"{__name__}.kinds")

@@ -17,7 +17,7 @@ from timm.layers import DropPath
 from biformer_lit import ClassificationTask, SegmentationTask
 from biformer_lit.backbone import Backbone
 from biformer_lit.data import ClassificationDataModule, SegmentationAugmentation, SegmentationDataModule
-from biformer_lit.data.scenes import CLASS_NAMES, Scenes
+from biformer_lit.data.embedded.scenes import CLASS_NAMES, Scenes
 from biformer_lit.plugins import SyncBatchNorm
 from biformer_lit.tasks import Mixing, Optimization
 

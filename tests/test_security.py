@@ -31,9 +31,9 @@ from PIL import Image
 from biformer_lit.backbone.weights import read_checkpoint
 from biformer_lit.cli import main, run
 from biformer_lit.data import ClassificationDataModule
-from biformer_lit.data.images import MOST_PIXELS, BadImageError, decode_image
+from biformer_lit.data.images.decoding import MOST_PIXELS, BadImageError, decode_image
 from biformer_lit.data.loading import load_splits
-from biformer_lit.data.object_masks import decode_object_mask
+from biformer_lit.detection.object_masks import decode_object_mask
 from biformer_lit.errors import CheckpointError, ConfigError, DataError
 from biformer_lit.recipes import check_config
 from biformer_lit.sweep.report.bundle import unpacked
@@ -284,7 +284,7 @@ def bombs():
 _DECODE = """
 import resource, sys, warnings
 from pathlib import Path
-from biformer_lit.data.images import BadImageError, decode_image
+from biformer_lit.data.images.decoding import BadImageError, decode_image
 warnings.simplefilter("ignore")
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 700_000_000,) * 2)  # less than one of them would take
@@ -522,7 +522,7 @@ def test_images_of_a_set_are_bounded(tmp_path, monkeypatch):
     bomb = {"bytes": png(2**31 - 1, 2**31 - 1), "path": None}
     table = datasets.Dataset.from_dict({"image": [good, bomb, good, good] * 4, "label": [0, 1] * 8})
     table = table.cast_column("image", datasets.Image())
-    monkeypatch.setattr("biformer_lit.data.base.load_splits", lambda *_, **__: {"train": table, "test": table})
+    monkeypatch.setattr("biformer_lit.data.data_module.load_splits", lambda *_, **__: {"train": table, "test": table})
     for kind, count in (("skip", 12), ("error", None)):
         data = ClassificationDataModule(
             dataset="x", image_size=8, batch_size=4, num_workers=0, on_bad_image=kind, num_classes=2, val_fraction=0.25

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from biformer_lit.callbacks.tensorboard import tensorboard_writers
+from biformer_lit.callbacks.tensorboard_writers import tensorboard_writers
 from biformer_lit.fonts import drawable, drawing
 
 _MOST_CLASSES = 1000  # beyond this a cell is less than a pixel, and the matrix takes hundreds of megabytes

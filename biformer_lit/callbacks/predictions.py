@@ -6,12 +6,12 @@ from typing import Any, Protocol
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from biformer_lit.callbacks.class_table import ClassTable
-from biformer_lit.callbacks.map_files import MapFiles
 from biformer_lit.callbacks.names import class_names
-from biformer_lit.callbacks.object_files import ObjectFiles
-from biformer_lit.callbacks.objects import Shown
+from biformer_lit.classification.class_table import ClassTable
+from biformer_lit.detection.object_drawing import Shown
+from biformer_lit.detection.object_files import ObjectFiles
 from biformer_lit.errors import ConfigError
+from biformer_lit.segmentation.map_files import MapFiles
 
 
 class PredictionFiles(Protocol):
@@ -27,9 +27,9 @@ class PredictionFiles(Protocol):
 class PredictionWriter(Callback):
     """Writes what ``predict`` finds.
 
-    Of a classifier a table as CSV, :class:`biformer_lit.callbacks.class_table.ClassTable`. Of a network that predicts
-    label maps a folder of pictures, :class:`biformer_lit.callbacks.map_files.MapFiles`. Of one that predicts objects
-    a folder of COCO's JSON and of pictures, :class:`biformer_lit.callbacks.object_files.ObjectFiles`.
+    Of a classifier a table as CSV, :class:`biformer_lit.classification.class_table.ClassTable`. Of a network that
+    predicts label maps a folder of pictures, :class:`biformer_lit.segmentation.map_files.MapFiles`. Of one that
+    predicts objects a folder of COCO's JSON and of pictures, :class:`biformer_lit.detection.object_files.ObjectFiles`.
 
     Args:
         path: The file or, for label maps and objects, the folder; None puts ``predictions.csv`` or ``predictions``

@@ -1,6 +1,6 @@
 """What ``--ckpt_path`` does to the rest of a command line: which of the checkpoint's settings are used.
 
-Which these are says the table in :mod:`biformer_lit.tasks.from_checkpoint`.
+Which these are says the table in :mod:`biformer_lit.tasks.saved_settings`.
 """
 
 import contextlib
@@ -15,8 +15,8 @@ from lightning.pytorch.cli import LightningArgumentParser
 from biformer_lit.cli.allowed import imported
 from biformer_lit.dotted import flat
 from biformer_lit.errors import CheckpointError
-from biformer_lit.tasks.checkpoint import known_task
-from biformer_lit.tasks.from_checkpoint import class_name, left_settings, taken_settings
+from biformer_lit.tasks.saved_settings import class_name, left_settings, taken_settings
+from biformer_lit.tasks.saved_task import known_task
 
 
 def with_settings_of(

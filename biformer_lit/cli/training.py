@@ -18,8 +18,10 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
 import biformer_lit
+import biformer_lit.kinds  # whose classes a config may name
 from biformer_lit.backbone.weights import read_checkpoint
 from biformer_lit.callbacks import (
+    EMA,
     BestOfRun,
     ConfusionMatrix,
     DetectionPanels,
@@ -30,8 +32,9 @@ from biformer_lit.callbacks import (
     RoutingMaps,
     SegmentationPanels,
     Throughput,
+    TrialReport,
 )
-from biformer_lit.callbacks.tensorboard import tensorboard_writers
+from biformer_lit.callbacks.tensorboard_writers import tensorboard_writers
 from biformer_lit.cli.allowed import check_named
 from biformer_lit.cli.compilation import check_compile
 from biformer_lit.cli.disk import one_disk_error
@@ -47,11 +50,12 @@ from biformer_lit.parent import VARIABLE
 from biformer_lit.plugins import AtomicCheckpointIO, SyncBatchNorm
 from biformer_lit.report import print_results
 from biformer_lit.tasks import BiFormerTask
-from biformer_lit.tasks.from_checkpoint import class_name
 from biformer_lit.tasks.origin import Origin, origin_of
 from biformer_lit.tasks.restore import check_size, shapes_of
+from biformer_lit.tasks.saved_settings import class_name
 from biformer_lit.trials import is_ours
 
+_NAMED: tuple[type[Callback], ...] = (EMA, TrialReport)  # by configs, without a module: imported to be found
 _CLASS_PATH = re.compile(r"class_path '([\w.]+)'")
 _REQUIREMENT = re.compile(r"Requirement '([\w.-]+)")
 _PACKAGES = {"WandbLogger": "wandb", "MLFlowLogger": "mlflow", "CometLogger": "comet-ml", "LitLogger": "litlogger"}

@@ -1,14 +1,19 @@
 """Data: from Hugging Face data sets to batches."""
 
-from biformer_lit.data.base import HFDataModule
-from biformer_lit.data.box_transforms import DetectionAugmentation
-from biformer_lit.data.classification import ClassificationDataModule
-from biformer_lit.data.detection import DetectionDataModule
-from biformer_lit.data.mask_transforms import SegmentationAugmentation
-from biformer_lit.data.preprocessing import image_transform
-from biformer_lit.data.scenes import Scenes
-from biformer_lit.data.segmentation import SegmentationDataModule
-from biformer_lit.data.transforms import Augmentation
+from typing import TYPE_CHECKING
+
+from biformer_lit.facade import offer
+
+if TYPE_CHECKING:
+    from biformer_lit.classification.classification_data import ClassificationDataModule
+    from biformer_lit.classification.image_augmentation import Augmentation
+    from biformer_lit.data.data_module import HFDataModule
+    from biformer_lit.data.embedded.scenes import Scenes
+    from biformer_lit.data.preprocessing import image_transform
+    from biformer_lit.detection.box_augmentation import DetectionAugmentation
+    from biformer_lit.detection.detection_data import DetectionDataModule
+    from biformer_lit.segmentation.mask_augmentation import SegmentationAugmentation
+    from biformer_lit.segmentation.segmentation_data import SegmentationDataModule
 
 __all__ = [
     "Augmentation",
@@ -21,3 +26,18 @@ __all__ = [
     "SegmentationDataModule",
     "image_transform",
 ]
+
+__getattr__, __dir__ = offer(
+    __name__,
+    {
+        "Augmentation": "biformer_lit.classification.image_augmentation",
+        "ClassificationDataModule": "biformer_lit.classification.classification_data",
+        "DetectionAugmentation": "biformer_lit.detection.box_augmentation",
+        "DetectionDataModule": "biformer_lit.detection.detection_data",
+        "HFDataModule": "biformer_lit.data.data_module",
+        "Scenes": "biformer_lit.data.embedded.scenes",
+        "SegmentationAugmentation": "biformer_lit.segmentation.mask_augmentation",
+        "SegmentationDataModule": "biformer_lit.segmentation.segmentation_data",
+        "image_transform": "biformer_lit.data.preprocessing",
+    },
+)

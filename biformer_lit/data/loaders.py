@@ -12,8 +12,8 @@ import torch
 from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader, default_collate
 
-from biformer_lit.data.boxes import Repairs
 from biformer_lit.data.identity import FILE, IMAGE_ID
+from biformer_lit.detection.boxes import Repairs
 from biformer_lit.errors import ConfigError, DataError
 from biformer_lit.parent import leave_signals_to_parent
 

@@ -8,10 +8,10 @@ from typing import Literal
 import datasets
 import pyarrow as pa
 
-from biformer_lit.data.digits import load_digits_dataset
+from biformer_lit.data.embedded.digits import load_digits_dataset
+from biformer_lit.data.embedded.scenes import SCENES, Scenes, load_scenes
 from biformer_lit.data.folder import ClassFolder, Files, Splits, open_folder
 from biformer_lit.data.folder.opening import stream
-from biformer_lit.data.scenes import SCENES, Scenes, load_scenes
 from biformer_lit.errors import BiFormerLitError, ConfigError, DataError
 
 DIGITS = "digits"

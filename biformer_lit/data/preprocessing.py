@@ -11,10 +11,10 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 from typing_extensions import Self
 
-from biformer_lit.data.box_transforms import ImageSize
-from biformer_lit.data.mask_transforms import normalise
-from biformer_lit.data.transforms import Transform, eval_transform
+from biformer_lit.classification.image_augmentation import Transform, eval_transform
+from biformer_lit.detection.box_augmentation import ImageSize
 from biformer_lit.errors import CheckpointError
+from biformer_lit.segmentation.mask_augmentation import normalise
 
 _ALWAYS = ("mean", "std", "value_range", "bands")
 KINDS: Final[dict[str, tuple[str, ...]]] = {

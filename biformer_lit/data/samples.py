@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
-from biformer_lit.data.boxes import Repairs
 from biformer_lit.data.folder import Files
 from biformer_lit.data.folder.watch import FileWatch
 from biformer_lit.data.identity import Identity
-from biformer_lit.data.images import BadImageError
+from biformer_lit.data.images.decoding import BadImageError
 from biformer_lit.data.labels import Integers
 from biformer_lit.data.loading import LOADING_ERRORS, unreadable
 from biformer_lit.data.sampling import SampleKey, sample_seed
 from biformer_lit.data.streams import ROW, describe_row
+from biformer_lit.detection.boxes import Repairs
 from biformer_lit.errors import DataError
 
 Part = Literal["train", "validation", "test", "predict"]

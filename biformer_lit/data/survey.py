@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from biformer_lit.data.boxes import Repairs
-from biformer_lit.data.headers import Header, read_header
-from biformer_lit.data.images import BadImageError, decode_image
+from biformer_lit.data.images.decoding import BadImageError, decode_image
+from biformer_lit.data.images.headers import Header, read_header
+from biformer_lit.data.images.rendering import Rendering
 from biformer_lit.data.labels import Integers
-from biformer_lit.data.rendering import Rendering
 from biformer_lit.data.samples import Source
+from biformer_lit.detection.boxes import Repairs
 from biformer_lit.errors import DataError
 
 _MOST_NAMED = 5  # rows that an error names

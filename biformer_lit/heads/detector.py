@@ -12,10 +12,10 @@ from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastL
 from biformer_lit.backbone import Backbone
 from biformer_lit.backbone.initial import fresh_seed
 from biformer_lit.errors import ConfigError
+from biformer_lit.heads.dense_network import DenseNetwork
 from biformer_lit.heads.detector_settings import DetectorSettings
 from biformer_lit.heads.features import build_features
-from biformer_lit.heads.layers import build_norm
-from biformer_lit.heads.network import DenseNetwork
+from biformer_lit.heads.head_layers import build_norm
 from biformer_lit.heads.rcnn import RegionHead
 from biformer_lit.heads.retinanet import AnchorHead
 from biformer_lit.seeding import local_seed

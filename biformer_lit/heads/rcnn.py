@@ -14,7 +14,7 @@ from torchvision.models.detection.rpn import RPNHead
 from torchvision.ops import MultiScaleRoIAlign
 
 from biformer_lit.heads.detector_settings import DetectorSettings
-from biformer_lit.heads.layers import ASPECT_RATIOS, NoBackbone, give_float32
+from biformer_lit.heads.head_layers import ASPECT_RATIOS, NoBackbone, give_float32
 
 _BOX_CELLS, _MASK_CELLS = 7, 14  # per side of what is cut out of the levels for a region
 _LAYERS = 4  # of the mask head

@@ -11,7 +11,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.retinanet import RetinaNetHead
 
 from biformer_lit.heads.detector_settings import DetectorSettings
-from biformer_lit.heads.layers import ASPECT_RATIOS, NoBackbone, give_float32
+from biformer_lit.heads.head_layers import ASPECT_RATIOS, NoBackbone, give_float32
 
 _OCTAVES = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from biformer_lit.backbone import Backbone
 from biformer_lit.backbone.initial import fresh_seed
 from biformer_lit.errors import ConfigError
+from biformer_lit.heads.dense_network import DenseNetwork
 from biformer_lit.heads.features import build_features
-from biformer_lit.heads.layers import HeadNorm, draw_head, resize
-from biformer_lit.heads.network import DenseNetwork
+from biformer_lit.heads.head_layers import HeadNorm, draw_head, resize
 from biformer_lit.heads.semantic_fpn import SemanticFPN
 from biformer_lit.heads.upernet import FCN, UPerNet
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from biformer_lit.heads.layers import ConvNormReLU, HeadNorm, PixelClassifier
+from biformer_lit.heads.head_layers import ConvNormReLU, HeadNorm, PixelClassifier
 
 
 class SemanticFPN(nn.Module):

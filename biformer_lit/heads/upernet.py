@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from biformer_lit.heads.layers import ConvNormReLU, HeadNorm, PixelClassifier, resize
+from biformer_lit.heads.head_layers import ConvNormReLU, HeadNorm, PixelClassifier, resize
 
 POOLED = (1, 2, 3, 6)
 """Rows and columns that pyramid pooling averages a map to."""

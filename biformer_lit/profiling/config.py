@@ -11,7 +11,7 @@ from biformer_lit.backbone import Backbone
 from biformer_lit.errors import ConfigError
 from biformer_lit.heads import DetectorSettings, SegmenterSettings
 from biformer_lit.profiling.costs import parameters
-from biformer_lit.profiling.dense import measure_detector, measure_segmenter
+from biformer_lit.profiling.dense_costs import measure_detector, measure_segmenter
 from biformer_lit.profiling.layers import closed_form_macs
 
 # classes of the data sets that come with the package, by tasks: pixels may also be background
@@ -40,7 +40,7 @@ def measure_config(config: Mapping[str, Any]) -> tuple[int, int]:
     Of a segmentation network both are those of the whole network, for an image of the size of a training crop; its
     auxiliary head has parameters, but takes no part in a prediction and so has no multiply-adds. Of a detector both
     are those of the whole network, for a square image with the shorter side of evaluation; see
-    :func:`biformer_lit.profiling.dense.measure_detector`.
+    :func:`biformer_lit.profiling.dense_costs.measure_detector`.
 
     Args:
         config: A complete config of ``fit`` as plain values.

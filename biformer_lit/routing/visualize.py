@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from biformer_lit.backbone import Backbone, load_weights
 from biformer_lit.backbone.weights import read_checkpoint
-from biformer_lit.data.rendering import Range, Rendering
+from biformer_lit.data.images.rendering import Range, Rendering
 from biformer_lit.errors import ConfigError
 from biformer_lit.escaping import visible
 from biformer_lit.routing.blocks import RoutedBlock, check_point, record_blocks, routing_backbone
@@ -20,7 +20,7 @@ from biformer_lit.routing.paint import Array
 from biformer_lit.routing.photo import Triple, find_preprocessing, read_photo
 from biformer_lit.seeding import base_seed, local_seed
 from biformer_lit.tasks import load_task
-from biformer_lit.tasks.memory import within_memory
+from biformer_lit.tasks.memory_shortage import within_memory
 
 _DPI = 100
 

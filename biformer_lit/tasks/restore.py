@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from biformer_lit.backbone.weights import describe_misfit
 from biformer_lit.errors import BiFormerLitError, CheckpointError
-from biformer_lit.tasks.from_checkpoint import class_name, own_text, taken_settings
+from biformer_lit.tasks.saved_settings import class_name, own_text, taken_settings
 
 if TYPE_CHECKING:
-    from biformer_lit.tasks.base import BiFormerTask
+    from biformer_lit.tasks.template import BiFormerTask
 
 Task = TypeVar("Task", bound="BiFormerTask")
 _NET = "net."

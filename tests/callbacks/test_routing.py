@@ -14,7 +14,7 @@ from biformer_lit import Backbone, DetectionTask
 from biformer_lit.callbacks import RoutingMaps
 from biformer_lit.cli import main
 from biformer_lit.data import DetectionDataModule
-from biformer_lit.data.scenes import Scenes
+from biformer_lit.data.embedded.scenes import Scenes
 from biformer_lit.errors import ConfigError
 from biformer_lit.routing import record_blocks, routing_statistics
 from biformer_lit.tasks import Optimization

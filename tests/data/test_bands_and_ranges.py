@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from biformer_lit.data import ClassificationDataModule, DetectionDataModule, SegmentationDataModule
-from biformer_lit.data.images import BadImageError, decode_image
-from biformer_lit.data.masks import decode_mask
-from biformer_lit.data.rendering import Rendering
+from biformer_lit.data.images.decoding import BadImageError, decode_image
+from biformer_lit.data.images.rendering import Rendering
+from biformer_lit.dense.masks import decode_mask
 from biformer_lit.errors import ConfigError, DataError
 
 from .tiffs import png16, tiff

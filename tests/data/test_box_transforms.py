@@ -5,7 +5,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from biformer_lit.data import DetectionAugmentation
-from biformer_lit.data.box_transforms import ImageSize
+from biformer_lit.detection.box_augmentation import ImageSize
 
 from .objects import PLAIN, alike, blocks, boxes_of, module, objects_of, samples, table, write_rows
 from .test_classification import epoch_of, indices

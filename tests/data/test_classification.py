@@ -67,7 +67,7 @@ def test_evaluation_is_complete_and_in_order(make_table, write):
 
 def test_setup_is_idempotent_and_checks_what_the_stage_needs(make_table, monkeypatch):
     splits = {"train": make_table(9), "validation": make_table(3), "test": make_table(3).select([])}
-    monkeypatch.setattr("biformer_lit.data.base.load_splits", lambda *_, **__: splits)
+    monkeypatch.setattr("biformer_lit.data.data_module.load_splits", lambda *_, **__: splits)
     data = module()  # the empty test split does not disturb training
     loaded = data._tables
     data.setup("fit")

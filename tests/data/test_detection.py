@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from biformer_lit.data import DetectionAugmentation, DetectionDataModule, Scenes, SegmentationDataModule
-from biformer_lit.data.boxes import Repairs
+from biformer_lit.detection.boxes import Repairs
 from biformer_lit.errors import ConfigError, DataError
 
 from .objects import HEIGHT, NAMES, WIDTH, blocks, boxes_of, module, objects_of, samples, table, telling, write_rows

@@ -1,7 +1,7 @@
 import numpy as np
 from sklearn.datasets import load_digits
 
-from biformer_lit.data.digits import load_digits_dataset
+from biformer_lit.data.embedded.digits import load_digits_dataset
 
 
 def test_splits_are_complete_stratified_and_disjoint():

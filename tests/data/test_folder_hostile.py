@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from biformer_lit.data import ClassificationDataModule
-from biformer_lit.data.images import BadImageError, decode_image
+from biformer_lit.data.images.decoding import BadImageError, decode_image
 from biformer_lit.data.loading import load_splits
-from biformer_lit.data.masks import decode_mask, read_id2label
+from biformer_lit.dense.masks import decode_mask, read_id2label
 from biformer_lit.errors import DataError
 from biformer_lit.routing.photo import read_photo
 

@@ -5,11 +5,11 @@ import pytest
 from PIL import Image
 
 from biformer_lit.data import ClassificationDataModule, DetectionDataModule
-from biformer_lit.data.category_ids import stored_category_ids
 from biformer_lit.data.identity import Identity, path_inside
 from biformer_lit.data.labels import find_classes, stored_column
-from biformer_lit.data.objects import find_fields
 from biformer_lit.data.streams import ROW, UNKNOWN_STRIDE, Shards, describe_row, find_shards, number_rows
+from biformer_lit.detection.category_ids import stored_category_ids
+from biformer_lit.detection.object_reading import find_fields
 from biformer_lit.errors import DataError
 
 from .conftest import picture

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from biformer_lit.data.images import BadImageError, decode_image
+from biformer_lit.data.images.decoding import BadImageError, decode_image
 from biformer_lit.errors import DataError
 
 WHERE = "split 'train', row 17"

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from biformer_lit.data import DetectionDataModule, SegmentationDataModule
-from biformer_lit.data.masks import LabelRange, read_id2label
+from biformer_lit.dense.masks import LabelRange, read_id2label
 from biformer_lit.errors import ConfigError, DataError
 
 from .test_segmentation import label_map, rotated, stored, table

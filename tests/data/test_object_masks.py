@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 from pycocotools import mask as coco
 
-from biformer_lit.data.boxes import Repairs
-from biformer_lit.data.object_masks import decode_object_mask, stray_polygons
+from biformer_lit.detection.boxes import Repairs
+from biformer_lit.detection.object_masks import decode_object_mask, stray_polygons
 from biformer_lit.errors import DataError
 
 from .objects import HEIGHT, WIDTH, boxes_of, module, objects_of, samples, table

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco
 
-from biformer_lit.data.boxes import Repairs
+from biformer_lit.detection.boxes import Repairs
 from biformer_lit.errors import ConfigError, DataError
 
 from .objects import HEIGHT, WIDTH, blocks, boxes_of, module, objects_of, samples, table, telling

@@ -9,13 +9,13 @@ import torch
 from PIL import Image
 from pycocotools import mask as coco
 
-from biformer_lit.data.boxes import Repairs
-from biformer_lit.data.headers import read_header
-from biformer_lit.data.mask_transforms import EvalPair
-from biformer_lit.data.masks import LabelRange
-from biformer_lit.data.orientation import TURNS, turn_of
-from biformer_lit.data.segmentation import ReadSegmented
+from biformer_lit.data.images.headers import read_header
+from biformer_lit.data.images.orientation import TURNS, turn_of
+from biformer_lit.dense.masks import LabelRange
+from biformer_lit.detection.boxes import Repairs
 from biformer_lit.errors import ConfigError, DataError
+from biformer_lit.segmentation.mask_augmentation import EvalPair
+from biformer_lit.segmentation.segmentation_data import ReadSegmented
 
 from .objects import HEIGHT, WIDTH, blocks, boxes_of, module, samples, table, telling
 from .test_classification import epoch_of

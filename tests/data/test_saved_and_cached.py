@@ -37,7 +37,7 @@ def test_columns_that_were_shown_do_not_matter(make_table, tmp_path, columns):
 
 def test_formats_of_splits_from_python_do_not_matter(make_table, monkeypatch):
     splits = {name: make_table(12).with_format("torch", columns=["label"]) for name in ("train", "validation")}
-    monkeypatch.setattr("biformer_lit.data.base.load_splits", lambda *_, **__: splits)
+    monkeypatch.setattr("biformer_lit.data.data_module.load_splits", lambda *_, **__: splits)
     assert next(iter(fitted("./anything").val_dataloader()))["label"].tolist() == [0, 1, 2, 0]
 
 

@@ -6,9 +6,9 @@ import pytest
 
 from biformer_lit.data import ClassificationDataModule, Scenes
 from biformer_lit.data import scenes as module
-from biformer_lit.data.digits import load_digits_dataset
+from biformer_lit.data.embedded.digits import load_digits_dataset
+from biformer_lit.data.embedded.scenes import CLASS_NAMES, load_scenes
 from biformer_lit.data.loading import load_splits
-from biformer_lit.data.scenes import CLASS_NAMES, load_scenes
 from biformer_lit.errors import ConfigError, DataError
 
 SMALL = Scenes(train=12, validation=3, test=4)

@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from biformer_lit.data.transforms import Augmentation, eval_transform, train_transform
+from biformer_lit.classification.image_augmentation import Augmentation, eval_transform, train_transform
 from biformer_lit.errors import ConfigError
 from biformer_lit.seeding import local_seed
 

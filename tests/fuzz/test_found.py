@@ -9,9 +9,9 @@ import pytest
 from test_fuzz_objects import check_row
 
 from biformer_lit.data import DetectionDataModule, SegmentationDataModule
-from biformer_lit.data.images import BadImageError, reading
+from biformer_lit.data.images.decoding import BadImageError, reading
 from biformer_lit.data.labels import Classes
-from biformer_lit.data.object_masks import decode_object_mask
+from biformer_lit.detection.object_masks import decode_object_mask
 from biformer_lit.errors import BiFormerLitError, DataError
 from biformer_lit.history import read_epochs
 

@@ -8,9 +8,9 @@ import pytest
 from fuzzing import damaged, fuzz, one_line
 from PIL import Image
 
-from biformer_lit.data import images
-from biformer_lit.data.images import FORMATS, decode_image
-from biformer_lit.data.masks import decode_mask
+from biformer_lit.data.images import decoding as images
+from biformer_lit.data.images.decoding import FORMATS, decode_image
+from biformer_lit.dense.masks import decode_mask
 from biformer_lit.errors import DataError
 
 NOISE = np.random.default_rng(0).integers(0, 256, (12, 9, 4), np.uint8)

@@ -5,8 +5,8 @@ from fuzzing import NUMBERS, VALUES, fuzz, one_line
 from hypothesis import strategies as st
 
 from biformer_lit.data.labels import Classes
-from biformer_lit.data.object_masks import decode_object_mask
-from biformer_lit.data.objects import ObjectFields, ReadObjects
+from biformer_lit.detection.object_masks import decode_object_mask
+from biformer_lit.detection.object_reading import ObjectFields, ReadObjects
 from biformer_lit.errors import DataError
 
 FIELDS = ObjectFields("objects", "bbox", "category", "mask", "area", "iscrowd")

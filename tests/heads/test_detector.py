@@ -12,7 +12,7 @@ from torchvision.models.detection import FasterRCNN, MaskRCNN, RetinaNet
 from biformer_lit import Backbone
 from biformer_lit.errors import CheckpointError, ConfigError
 from biformer_lit.heads import DetectorSettings, SegmenterSettings, build_detector, build_segmenter, load_dense_weights
-from biformer_lit.profiling.dense import measure_detector
+from biformer_lit.profiling.dense_costs import measure_detector
 from biformer_lit.tasks import Optimization
 
 HEADS = ["retinanet", "faster_rcnn", "mask_rcnn"]

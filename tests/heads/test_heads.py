@@ -18,8 +18,8 @@ from biformer_lit.heads import (
     build_segmenter,
     load_dense_weights,
 )
-from biformer_lit.heads.layers import build_norm
-from biformer_lit.profiling.dense import measure_segmenter
+from biformer_lit.heads.head_layers import build_norm
+from biformer_lit.profiling.dense_costs import measure_segmenter
 from biformer_lit.tasks import Optimization
 
 HEADS = ["semantic_fpn", "upernet"]

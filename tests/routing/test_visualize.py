@@ -15,7 +15,7 @@ from shapes import SMALL as DENSE
 from biformer_lit import Backbone, load_task
 from biformer_lit.attention import record_routing
 from biformer_lit.cli import main
-from biformer_lit.data.rendering import Rendering
+from biformer_lit.data.images.rendering import Rendering
 from biformer_lit.errors import CheckpointError, ConfigError, DataError
 from biformer_lit.routing.photo import Preprocessing, find_preprocessing, read_photo
 

@@ -18,7 +18,7 @@ from biformer_lit import (
 )
 from biformer_lit.cli import main
 from biformer_lit.tasks import BiFormerTask, Inference, Optimization
-from biformer_lit.tasks.from_checkpoint import EVALUATION, MACHINE, NETWORK, TRAINING, left_settings, taken_settings
+from biformer_lit.tasks.saved_settings import EVALUATION, MACHINE, NETWORK, TRAINING, left_settings, taken_settings
 
 ROWS = {"network": NETWORK, "training": TRAINING, "evaluation": EVALUATION, "machine": MACHINE}
 

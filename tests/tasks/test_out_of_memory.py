@@ -6,10 +6,10 @@ from shapes import SMALL
 
 from biformer_lit import ClassificationTask
 from biformer_lit.callbacks.trial import failure_kind
+from biformer_lit.detection.object_scores import find_objects
 from biformer_lit.errors import MemoryShortageError
-from biformer_lit.tasks.inference import Inference, logits_by_size
-from biformer_lit.tasks.memory import within_memory
-from biformer_lit.tasks.objects import find_objects
+from biformer_lit.segmentation.inference import Inference, logits_by_size
+from biformer_lit.tasks.memory_shortage import within_memory
 
 SIZES = torch.tensor([[40, 60]])
 IMAGES = torch.zeros(1, 3, 64, 64)

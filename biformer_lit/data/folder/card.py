@@ -9,7 +9,7 @@ import datasets
 import yaml
 from fsspec.utils import glob_translate
 
-from biformer_lit.data.folder.files import read_text
+from biformer_lit.data.folder.folder_files import read_text
 from biformer_lit.errors import ConfigError, DataError
 from biformer_lit.yaml_text import parse_yaml
 

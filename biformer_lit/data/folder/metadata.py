@@ -12,8 +12,8 @@ import pyarrow.json
 import pyarrow.parquet as pq
 
 from biformer_lit.data.columns import listed
-from biformer_lit.data.folder.files import Files
-from biformer_lit.data.images import read_file
+from biformer_lit.data.folder.folder_files import Files
+from biformer_lit.data.images.decoding import read_file
 from biformer_lit.errors import DataError
 
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")

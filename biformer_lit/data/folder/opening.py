@@ -6,10 +6,10 @@ from typing import Any
 import datasets
 
 from biformer_lit.data.folder.card import Card, match_files, read_card
-from biformer_lit.data.folder.files import Files, Listing, list_files
-from biformer_lit.data.folder.images import ClassFolder, image_suffixes, image_tables
+from biformer_lit.data.folder.class_folder import ClassFolder, image_suffixes, image_tables
+from biformer_lit.data.folder.folder_files import Files, Listing, list_files
+from biformer_lit.data.folder.folder_report import FolderReport, Splits, by_suffix, examples
 from biformer_lit.data.folder.metadata import is_metadata
-from biformer_lit.data.folder.report import FolderReport, Splits, by_suffix, examples
 from biformer_lit.data.folder.saved import is_saved, open_saved
 from biformer_lit.data.folder.splits import divide_shards
 from biformer_lit.data.folder.tables import SUFFIXES, holds_images, open_tables, require_regular

@@ -7,7 +7,7 @@ from typing import Any
 import datasets
 import pyarrow as pa
 
-from biformer_lit.data.folder.files import Files, read_text
+from biformer_lit.data.folder.folder_files import Files, read_text
 from biformer_lit.data.folder.tables import require_regular
 from biformer_lit.errors import DataError
 

@@ -7,9 +7,9 @@ from typing import Any
 import datasets
 import pyarrow as pa
 
-from biformer_lit.data.folder.files import Files
+from biformer_lit.data.folder.folder_files import Files
+from biformer_lit.data.folder.folder_report import FolderReport, examples
 from biformer_lit.data.folder.metadata import is_metadata, read_metadata
-from biformer_lit.data.folder.report import FolderReport, examples
 from biformer_lit.data.folder.splits import divide_images
 from biformer_lit.errors import DataError
 

@@ -1,0 +1,1 @@
+"""Classes of whole images: the task, its data, and what it writes."""

@@ -1,0 +1,363 @@
+"""The task that all tasks are made from: network, weights, optimiser, seeds, compilation."""
+
+import inspect
+import logging
+from abc import ABC, abstractmethod
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from typing_extensions import Self
+
+from biformer_lit.backbone import Backbone, LoadReport, load_weights
+from biformer_lit.backbone.weights import check_fits, read_checkpoint
+from biformer_lit.errors import CheckpointError, ConfigError, DataError
+from biformer_lit.seeding import base_seed, derive_seed, local_seed, seed_all
+from biformer_lit.tasks.batches import as_named, is_empty
+from biformer_lit.tasks.finite import FiniteSteps
+from biformer_lit.tasks.network_classes import NetworkClasses
+from biformer_lit.tasks.optim import Optimization
+from biformer_lit.tasks.origin import Origin, origin_of
+from biformer_lit.tasks.restore import restore
+from biformer_lit.tasks.trained_module import TrainedModule
+
+logger = logging.getLogger(__name__)
+Group = TypeVar("Group")
+Compilation: TypeAlias = bool | Literal["dynamic"] | dict[str, Any]
+# what the batches of a data module teach, in words, and which task and data module of ours go together
+_KINDS = {
+    "classes": ("classes of images", "ClassificationTask", "ClassificationDataModule"),
+    "maps": ("classes of pixels", "SegmentationTask", "SegmentationDataModule"),
+    "objects": ("objects", "DetectionTask", "DetectionDataModule"),
+}
+
+
+def as_group(kind: type[Group], value: Group | dict[str, Any]) -> Group:
+    """A group of settings from itself, or from the plain dict that a checkpoint holds of it."""
+    return kind(**value) if isinstance(value, dict) else value
+
+
+def identifiers(batch: dict[str, Any]) -> dict[str, Any]:
+    """What tells which images a batch holds: rows (N,), and lists of files and of the data set's own numbers."""
+    return {name: batch[name] for name in ("index", "file", "image_id") if name in batch}
+
+
+def _compile_options(setting: Compilation) -> dict[str, Any] | None:
+    """What ``torch.compile`` is called with, None where nothing is compiled.
+
+    Raises:
+        ConfigError: If it would not take that.
+    """
+    if isinstance(setting, bool) or setting == "dynamic":
+        return {"fullgraph": True, "dynamic": True if setting == "dynamic" else None} if setting else None
+    known = [name for name in inspect.signature(torch.compile).parameters if name != "model"]
+    if not isinstance(setting, dict):
+        raise ConfigError(f"compile={setting!r} is unknown; use true, dynamic, false, or arguments of torch.compile")
+    if unknown := [name for name in setting if name not in known]:
+        raise ConfigError(f"compile: torch.compile has no {unknown[0]!r}; it takes {', '.join(known)}")
+    return setting or None
+
+
+class BiFormerTask(TrainedModule, ABC):
+    """Template of a task; a subclass builds its network and writes its steps.
+
+    The network is built in ``configure_model``, after the data module knows its classes, and always from the
+    seed alone, so that neither the data nor the order of construction changes the initial weights.
+
+    Args:
+        backbone: The variant and what is to differ from it.
+        num_classes: Number of classes; None takes the data set's.
+        weights: File of weights to start from or to evaluate: a released checkpoint of either layout, one of
+            ours, or safetensors. A head for another number of classes stays fresh, and a warning says so.
+            Unlike ``--ckpt_path``, which resumes a run and brings that run's settings along, this changes
+            the weights and nothing else.
+        weights_copy: Which weights where the file holds both: raw or ema. None takes those that the file's
+            figures belong to: raw in released checkpoints, ema in ours.
+        optim: The optimiser and its schedule.
+        compile: Compile the network, in place (checkpoint keys stay as they are). True compiles the whole
+            graph for the sizes it meets, and fails where it cannot; ``dynamic`` makes graphs for many image sizes
+            from the first on; a dict goes to ``torch.compile``.
+        grad_checkpointing: Recompute each block in the backward pass instead of keeping its activations.
+
+    Raises:
+        ConfigError: On a setting that cannot work.
+    """
+
+    monitor: ClassVar[str]
+    mode: ClassVar[Literal["min", "max"]]
+    predicts: ClassVar[Literal["classes", "maps", "objects"]] = "classes"  # what callbacks draw, and predict writes
+    net: nn.Module
+
+    def __init__(
+        self,
+        backbone: Backbone = Backbone(),  # noqa: B008 (frozen)
+        num_classes: int | None = None,
+        weights: str | None = None,
+        weights_copy: Literal["raw", "ema"] | None = None,
+        optim: Optimization = Optimization(),  # noqa: B008 (frozen)
+        compile: Compilation = False,  # noqa: A002 (the name users know from torch)
+        grad_checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        if num_classes is not None and num_classes < 1:
+            raise ConfigError(f"num_classes={num_classes} must be at least 1, or null to take the data set's")
+        self.backbone = as_group(Backbone, backbone)
+        self.num_classes = num_classes
+        self.weights = weights
+        self.weights_copy = weights_copy
+        self.optim = as_group(Optimization, optim)
+        self.compile_options = _compile_options(compile)
+        self.grad_checkpointing = grad_checkpointing
+        self.finite_steps = FiniteSteps(self.optim.on_bad_loss)
+        self.class_names: list[str] = []
+        self.preprocessing: dict[str, Any] | None = None
+        self.network_classes = NetworkClasses(self)
+
+    @abstractmethod
+    def build_net(self, num_classes: int) -> nn.Module:
+        """The network for this number of classes."""
+
+    def build_metrics(self, num_classes: int) -> None:
+        """Make the metrics; called once, after the network is built."""
+
+    def load_start(self, path: str) -> LoadReport | None:
+        """Start from the weights in a file.
+
+        Returns:
+            What was filled and what was not, if that is known.
+
+        Raises:
+            CheckpointError: If they do not fit.
+        """
+        return load_weights(self.net, path, copy=self.weights_copy, fresh_classifier=self.network_classes.keep_fresh)
+
+    def save_settings(self) -> None:
+        """Keep the constructor's arguments as plain data, so that checkpoints hold no code; call it last."""
+        self.save_hyperparameters(frame=inspect.currentframe().f_back)  # type: ignore[union-attr]
+        for key, value in self.hparams.items():
+            if is_dataclass(value) and not isinstance(value, type):
+                self.hparams[key] = asdict(value)
+        self.hparams.setdefault("_class_path", f"{type(self).__module__}.{type(self).__qualname__}")
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]  # Lightning's is no plain classmethod
+        cls,
+        checkpoint_path: str | Path,
+        map_location: Any = None,
+        hparams_file: str | Path | None = None,
+        strict: bool | None = None,  # noqa: ARG003
+        weights_only: bool | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """The task that a checkpoint holds, with its network built.
+
+        Of the checkpoint's settings those are used that it decides (:mod:`biformer_lit.tasks.saved_settings`): the
+        file of weights that its run began with need not be there any more, and nothing is compiled.
+
+        Args:
+            checkpoint_path: A ``.ckpt`` file.
+            map_location: Device to put the task on; what else ``torch.load`` takes here leaves it on the CPU.
+            hparams_file: Not taken: the checkpoint has its settings.
+            strict: As in Lightning, but weights that do not fit are refused either way.
+            weights_only: Not taken: code in a file is never run.
+            **kwargs: Arguments of the task that count instead of the checkpoint's.
+
+        Raises:
+            CheckpointError: If the file cannot be read, is from no training run, or holds other weights than its
+                settings ask for.
+            ConfigError: On an argument that is not taken.
+        """
+        if hparams_file is not None or weights_only is False:
+            raise ConfigError(
+                "load_from_checkpoint takes no hparams_file, for the checkpoint has its settings, and no "
+                "weights_only=False, which would run code in it; leave them out"
+            )
+        if inspect.isabstract(cls):
+            raise ConfigError(f"{cls.__name__} is no task by itself; call load_task, or this of the task that it is")
+        task = restore(cls, read_checkpoint(checkpoint_path), checkpoint_path, **kwargs)
+        return task.to(map_location) if isinstance(map_location, str | int | torch.device) else task
+
+    # -- building ----------------------------------------------------------------------------------------
+
+    def know_num_classes(self, number: int) -> None:
+        """Note the number of classes, also for checkpoints, which can then be loaded without the data."""
+        self.num_classes = number
+        self.hparams["num_classes"] = number
+
+    def setup(self, stage: str) -> None:
+        """Refuse the data module of another task, and agree with it on classes and preprocessing.
+
+        Raises:
+            ConfigError: If it is of another task, or its number of classes is another.
+            DataError: If it has classes that the network does not know.
+        """
+        self.check_data_module()
+        self._agree()
+
+    def check_data_module(self) -> None:
+        """Refuse the data module of another task.
+
+        Raises:
+            ConfigError: If its batches hold something else than what this task predicts.
+        """
+        data = getattr(self.trainer, "datamodule", None)
+        given = getattr(data, "targets", None)
+        if given in (None, self.predicts):
+            return
+        (has, task, _), (wants, _, module) = _KINDS[given], _KINDS[self.predicts]
+        raise ConfigError(
+            f"data: {type(data).__name__} has {has}, but {type(self).__name__} learns {wants}; set data to {module} or "
+            f"model to {task}"
+        )
+
+    def configure_model(self) -> None:
+        """Build the network once, when the number of classes is known.
+
+        Raises:
+            ConfigError: If the number of classes is unknown or contradicts the data set.
+            CheckpointError: If ``weights`` does not fit.
+        """
+        if self.is_built:
+            return
+        self._agree()
+        if self.num_classes is None:
+            raise ConfigError("num_classes is unknown: set model.init_args.num_classes, or give a data module")
+        self._build(self.num_classes)
+
+    def _agree(self) -> None:
+        trainer = self._trainer
+        data, stage = (None, None) if trainer is None else (getattr(trainer, "datamodule", None), trainer.state.fn)
+        self.network_classes.agree(data, stage)
+        self.network_classes.prepare(data, stage)
+
+    def _build(self, num_classes: int, *, start: bool = True) -> None:
+        with local_seed(base_seed(), "initial weights"):
+            self.net = self.build_net(num_classes)
+        self._initial = _writes(self.net)
+        self.build_metrics(num_classes)
+        if start and self.weights is not None:
+            report = self.load_start(self.weights)
+            stage = None if self._trainer is None else self._trainer.state.fn
+            self.network_classes.refuse_fresh(() if report is None else report.untrained, stage)
+        if self.network_classes.origin is None:
+            self.network_classes.names = tuple(self.class_names)
+        if self.grad_checkpointing:
+            self.net.set_grad_checkpointing()  # type: ignore[operator]
+        if self.compile_options is not None:
+            self.net.compile(**self.compile_options)
+
+    # -- batches -----------------------------------------------------------------------------------------
+
+    def forward(self, *inputs: Any, **options: Any) -> Any:
+        """What the network makes of images (N, C, H, W); it is built on the first call if no trainer has done so.
+
+        Raises:
+            ConfigError: If the number of classes is not known yet.
+        """
+        self.configure_model()
+        return self.net(*inputs, **options)
+
+    def _apply_batch_transfer_handler(
+        self, batch: Any, device: torch.device | None = None, dataloader_idx: int = 0
+    ) -> Any:
+        # the one place that every batch passes before callbacks see it, whoever's data module it comes from
+        moved = super()._apply_batch_transfer_handler(batch, device, dataloader_idx)
+        return as_named(moved, self.predicts)
+
+    def left_out(self, batch: dict[str, Any]) -> bool:
+        """Whether a batch of training holds no image and is passed over.
+
+        Raises:
+            DataError: If there are other processes, which would wait for its gradients.
+        """
+        if not is_empty(batch):
+            return False
+        if self.trainer.world_size > 1:
+            raise DataError("a batch of training holds no image, for which other processes would wait; leave it out")
+        return True
+
+    # -- training ----------------------------------------------------------------------------------------
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Seed DropPath, dropout and mixing by where we are: resumed runs and ranks draw what they should."""
+        seed_all(derive_seed(base_seed(), "batch", self.current_epoch, batch_idx, self.global_rank))
+        self.finite_steps.begin_batch(self.net, batch)
+
+    def on_before_backward(self, loss: Tensor) -> None:
+        """Note the loss."""
+        self.finite_steps.add_loss(loss)
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Refuse or leave out a step that would spoil the weights.
+
+        Raises:
+            DivergenceError: If the loss or the gradient is not finite, see ``optim.on_bad_loss``.
+        """
+        self.finite_steps.judge(self)
+
+    def on_train_epoch_end(self) -> None:
+        """Log how many steps were left out, if that may happen."""
+        if self.optim.on_bad_loss == "skip":
+            self.log("train/skipped_steps", float(self.finite_steps.skipped))
+
+    def on_validation_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Seed what is random in evaluation too (``routing: random``), so that it can be repeated."""
+        self._seed_evaluation(batch_idx)
+
+    def on_test_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """As in validation."""
+        self._seed_evaluation(batch_idx)
+
+    def on_predict_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """As in validation."""
+        self._seed_evaluation(batch_idx)
+
+    def _seed_evaluation(self, batch_idx: int) -> None:
+        if batch_idx == 0 and self.trainer.state.fn != "fit" and _writes(self.net) == self._initial:
+            logger.warning(
+                "nothing has been trained or loaded into the network, so what it predicts means nothing; give "
+                "ckpt_path or model.init_args.weights"
+            )
+        seed_all(derive_seed(base_seed(), "evaluation", batch_idx, self.global_rank))
+
+    # -- checkpoints -------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep with the weights what the classes are called, how images were prepared, and how many steps left out."""
+        checkpoint["class_names"] = self.class_names
+        checkpoint["preprocessing"] = self.preprocessing
+        checkpoint["skipped_steps"] = self.finite_steps.skipped
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the class names and the preprocessing; the data has to follow them.
+
+        Raises:
+            CheckpointError: If the weights do not fit.
+            DataError: If the data has classes that are none of the checkpoint's.
+        """
+        path = None if self._trainer is None else self._trainer.ckpt_path
+        self.network_classes.take(origin_of(checkpoint, str(path or "the checkpoint")))
+        self._rebuild_for(self.network_classes.origin)
+        if problem := check_fits(self, checkpoint["state_dict"]):
+            raise CheckpointError(f"--ckpt_path: {problem}; give the checkpoint of this model")
+        self._agree()
+        self.finite_steps.skipped = int(checkpoint.get("skipped_steps", 0))
+
+    def _rebuild_for(self, origin: Origin | None) -> None:
+        """Build the network for the classes of a checkpoint, where it was built for those of the data."""
+        trainer = self._trainer
+        if origin is None or trainer is None or origin.num_classes in (None, self.num_classes) or not self.is_built:
+            return
+        if trainer.state.fn == "fit" or trainer.strategy.restore_checkpoint_after_setup:
+            return
+        self.know_num_classes(int(origin.num_classes or 0))
+        with trainer.strategy.tensor_init_context():
+            self._build(int(origin.num_classes or 0), start=False)
+
+
+def _writes(net: nn.Module) -> int:
+    """How often the parameters have been written to, by an optimiser or from a file; PyTorch counts it for autograd."""
+    return sum(0 if parameter.is_inference() else parameter._version for parameter in net.parameters())  # noqa: SLF001
