@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from biformer_lit.errors import BiFormerLitError, CheckpointError, ConfigError, DataError
 from biformer_lit.facade import offer
-from biformer_lit.invocation import is_command_line
+from biformer_lit.running.invocation import is_command_line
 
 if TYPE_CHECKING:
     from biformer_lit.attention import BiLevelRoutingAttention, RoutingRecord, record_routing

@@ -1,8 +1,8 @@
 """``python -m biformer_lit``."""
 
 from biformer_lit import cli
-from biformer_lit.invocation import keep_safe_path
-from biformer_lit.parent import die_with_parent
+from biformer_lit.running.invocation import keep_safe_path
+from biformer_lit.running.parent import die_with_parent
 
 
 def run() -> None:

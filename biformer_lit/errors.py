@@ -8,7 +8,7 @@ import errno
 import re
 from collections.abc import Iterator
 
-from biformer_lit.escaping import visible
+from biformer_lit.text.escaping import visible
 
 DISK_FULL = re.compile("no space left on device|disk quota exceeded", re.IGNORECASE)
 """How it reads that a disk is full, whoever says so."""

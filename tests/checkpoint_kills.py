@@ -15,8 +15,8 @@ from pathlib import Path
 
 import torch
 
-from biformer_lit import files
-from biformer_lit.checkpoints import damage, previous_of
+from biformer_lit.checkpoints.damage import damage, previous_of
+from biformer_lit.common import files
 from biformer_lit.plugins import AtomicCheckpointIO
 
 STEPS = ("fsync", "link", "replace", "replace again", "fsync again", "saved")

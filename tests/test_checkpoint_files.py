@@ -17,14 +17,14 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import biformer_lit
-from biformer_lit import files
 from biformer_lit.backbone.weights import convert_checkpoint, read_checkpoint
 from biformer_lit.callbacks.trial import failure_kind
-from biformer_lit.checkpoints import damage, previous_of, whole_instead
+from biformer_lit.checkpoints.damage import damage, previous_of, whole_instead
 from biformer_lit.cli import main
-from biformer_lit.cli.disk import one_disk_error
+from biformer_lit.common import files
 from biformer_lit.errors import CheckpointError, DiskFullError, causes
 from biformer_lit.plugins import AtomicCheckpointIO
+from biformer_lit.running.disk import one_disk_error
 from biformer_lit.sweep.trials.failure import why_failed
 from biformer_lit.sweep.trials.process import next_command
 

@@ -11,11 +11,12 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import biformer_lit
-from biformer_lit import load_task, messages
+from biformer_lit import load_task
 from biformer_lit.cli import main, parse_fit
 from biformer_lit.cli.functions import FUNCTIONS
 from biformer_lit.data import ClassificationDataModule
 from biformer_lit.tasks import ClassificationTask
+from biformer_lit.text import messages
 
 
 @pytest.fixture

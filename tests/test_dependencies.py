@@ -9,7 +9,8 @@ import sys
 import pytest
 import torch
 
-from biformer_lit import cli, devices
+from biformer_lit import cli
+from biformer_lit.common import devices
 from biformer_lit.errors import ConfigError
 
 POSIX_ONLY = {"fcntl", "resource", "pwd", "grp", "termios", "tty", "pty"}

@@ -7,8 +7,8 @@ import pytest
 from lightning.pytorch.loggers import CSVLogger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
 from biformer_lit.cli import main
+from biformer_lit.cli.end_of_run import where_to_look
 from biformer_lit.errors import ConfigError
-from biformer_lit.report import where_to_look
 
 
 def lines(*loggers):

@@ -8,9 +8,9 @@ import matplotlib as mpl
 import pytest
 from matplotlib.figure import Figure
 
-from biformer_lit import fonts
 from biformer_lit.errors import DataError
-from biformer_lit.escaping import (
+from biformer_lit.text import fonts
+from biformer_lit.text.escaping import (
     for_csv,
     for_latex,
     for_markdown,

@@ -9,9 +9,9 @@ from test_compile import KINDS
 from torch.export import Dim, export
 
 from biformer_lit import Backbone
+from biformer_lit.common.seeding import local_seed
 from biformer_lit.heads import DetectorSettings, SegmenterSettings, build_detector, build_segmenter
 from biformer_lit.ops import BACKENDS
-from biformer_lit.seeding import local_seed
 
 BASE = Backbone(depths=[1], dims=[32], head_dim=16, attention="bra", topk=2, regions=3)
 EVERY = {**KINDS, **{name: {"backend": name} for name in BACKENDS if name != "triton"}}  # which takes a GPU

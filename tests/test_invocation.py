@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from biformer_lit.invocation import is_command_line, keep_safe_path, own_command
+from biformer_lit.running.invocation import is_command_line, keep_safe_path, own_command
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_what_lies_in_the_folder_does_not_run_for_what_is_installed(root, tmp_pa
     (tmp_path / "bin").mkdir()
     script = tmp_path / "bin/biformer-lit"
     script.write_text(
-        "import sys\nfrom biformer_lit.invocation import own_command\n"
+        "import sys\nfrom biformer_lit.running.invocation import own_command\n"
         "if sys.argv[1:]:\n    import biformer_lit\n    print(biformer_lit.__file__)\n"
         "else:\n    import subprocess\n    subprocess.run([*own_command(), 'again'], check=True)\n"
     )

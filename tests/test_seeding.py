@@ -5,7 +5,7 @@ import random
 import numpy as np
 import torch
 
-from biformer_lit.seeding import base_seed, derive_seed, local_seed, seed_all
+from biformer_lit.common.seeding import base_seed, derive_seed, local_seed, seed_all
 
 
 def draw():

@@ -4,11 +4,11 @@ import pytest
 import yaml
 from lightning.pytorch import Trainer
 
-from biformer_lit import trials
 from biformer_lit.callbacks import TrialReport
 from biformer_lit.cli import main
 from biformer_lit.cli.repeating import leave_trials_alone
 from biformer_lit.errors import ConfigError
+from biformer_lit.running import trial_folders as trials
 
 
 def wired(folder):

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from biformer_lit.seeding import derive_seed
+from biformer_lit.common.seeding import derive_seed
 
 
 def fresh_seed() -> int:

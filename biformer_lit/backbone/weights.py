@@ -15,9 +15,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from biformer_lit.checkpoints import damage, whole_instead
+from biformer_lit.checkpoints.damage import damage, whole_instead
+from biformer_lit.common.files import durable
 from biformer_lit.errors import CheckpointError
-from biformer_lit.files import durable
 
 logger = logging.getLogger(__name__)
 

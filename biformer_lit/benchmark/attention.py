@@ -13,7 +13,7 @@ from biformer_lit.benchmark.results import Case, check_out, describe_machine, sh
 from biformer_lit.benchmark.retune import write_table
 from biformer_lit.benchmark.roofline import measure_roofline
 from biformer_lit.benchmark.setting import DType, find_callable, one_call
-from biformer_lit.devices import find_device
+from biformer_lit.common.devices import find_device
 from biformer_lit.errors import ConfigError
 from biformer_lit.ops import BACKENDS
 

@@ -19,13 +19,13 @@ from biformer_lit.benchmark.compare import check_turns, compare
 from biformer_lit.benchmark.results import Case, check_out, describe_machine, show
 from biformer_lit.benchmark.roofline import measure_roofline
 from biformer_lit.classification.image_augmentation import Augmentation, eval_transform, train_transform
+from biformer_lit.common.devices import find_device
+from biformer_lit.common.seeding import local_seed
 from biformer_lit.data.columns import find_image_column, keep_columns
 from biformer_lit.data.images.decoding import decode_image, stored_png
 from biformer_lit.data.loading import load_splits
-from biformer_lit.devices import find_device
 from biformer_lit.errors import ConfigError
 from biformer_lit.recipes import recipes
-from biformer_lit.seeding import local_seed
 
 Stored: TypeAlias = list[dict[str, Any]]
 CLASSES = 1000

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from biformer_lit.devices import peak_memory, restart_peak
+from biformer_lit.common.devices import peak_memory, restart_peak
 from biformer_lit.errors import ConfigError
 
 

@@ -16,7 +16,7 @@ from biformer_lit.benchmark.compare import check_turns, compare
 from biformer_lit.benchmark.results import Case, check_out, describe_machine, show
 from biformer_lit.benchmark.roofline import measure_roofline
 from biformer_lit.benchmark.setting import DType, find_callable, one_call, precision
-from biformer_lit.devices import find_device
+from biformer_lit.common.devices import find_device
 from biformer_lit.errors import ConfigError
 from biformer_lit.ops import BACKENDS
 

@@ -5,18 +5,18 @@ from typing import TYPE_CHECKING
 from biformer_lit.facade import offer
 
 if TYPE_CHECKING:
-    from biformer_lit.callbacks.best import BestOfRun
     from biformer_lit.callbacks.confusion import ConfusionMatrix
     from biformer_lit.callbacks.ema import EMA
     from biformer_lit.callbacks.input_images import InputImages
     from biformer_lit.callbacks.predictions import PredictionWriter
-    from biformer_lit.callbacks.preemption import Preemption
-    from biformer_lit.callbacks.ranks import RankWatch
     from biformer_lit.callbacks.routing_maps import RoutingMaps
     from biformer_lit.callbacks.throughput import Throughput
     from biformer_lit.callbacks.trial import TrialReport
     from biformer_lit.dense.panels import DetectionPanels, SegmentationPanels
     from biformer_lit.errors import DivergenceError
+    from biformer_lit.running.best import BestOfRun
+    from biformer_lit.running.preemption import Preemption
+    from biformer_lit.running.ranks import RankWatch
 
 __all__ = [
     "EMA",
@@ -37,15 +37,15 @@ __all__ = [
 __getattr__, __dir__ = offer(
     __name__,
     {
-        "BestOfRun": "biformer_lit.callbacks.best",
+        "BestOfRun": "biformer_lit.running.best",
         "ConfusionMatrix": "biformer_lit.callbacks.confusion",
         "DetectionPanels": "biformer_lit.dense.panels",
         "DivergenceError": "biformer_lit.errors",
         "EMA": "biformer_lit.callbacks.ema",
         "InputImages": "biformer_lit.callbacks.input_images",
         "PredictionWriter": "biformer_lit.callbacks.predictions",
-        "Preemption": "biformer_lit.callbacks.preemption",
-        "RankWatch": "biformer_lit.callbacks.ranks",
+        "Preemption": "biformer_lit.running.preemption",
+        "RankWatch": "biformer_lit.running.ranks",
         "RoutingMaps": "biformer_lit.callbacks.routing_maps",
         "SegmentationPanels": "biformer_lit.dense.panels",
         "Throughput": "biformer_lit.callbacks.throughput",

@@ -8,7 +8,7 @@ from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from biformer_lit.callbacks.tensorboard_writers import tensorboard_writers
-from biformer_lit.fonts import drawable, drawing
+from biformer_lit.text.fonts import drawable, drawing
 
 _MOST_CLASSES = 1000  # beyond this a cell is less than a pixel, and the matrix takes hundreds of megabytes
 _MOST_NAMED = 30  # beyond this the names of the classes no longer fit beside the matrix

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from biformer_lit.escaping import for_csv
+from biformer_lit.text.escaping import for_csv
 
 NAMES = ("file", "image_id")
 """Entries of a batch that identify its images besides their rows, where the data set has them."""

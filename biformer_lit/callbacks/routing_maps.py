@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from biformer_lit.callbacks.input_images import unnormalised
 from biformer_lit.callbacks.tensorboard_writers import tensorboard_writers
 from biformer_lit.callbacks.turns import DrawsInTurns
+from biformer_lit.common.seeding import base_seed, local_seed
 from biformer_lit.routing import RoutedBlock, draw_sheet, record_blocks, routing_backbone, routing_statistics
 from biformer_lit.routing.blocks import check_point
-from biformer_lit.seeding import base_seed, local_seed
 
 
 class RoutingMaps(DrawsInTurns):

@@ -12,8 +12,8 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from biformer_lit.callbacks.provenance import device_name, git_commit, versions
-from biformer_lit.devices import peak_memory
+from biformer_lit.common.devices import peak_memory
+from biformer_lit.common.seeding import base_seed
 from biformer_lit.errors import (
     BiFormerLitError,
     ConfigError,
@@ -24,7 +24,7 @@ from biformer_lit.errors import (
     causes,
     is_disk_full,
 )
-from biformer_lit.history import (
+from biformer_lit.running.history import (
     append_line,
     read_epochs,
     read_lines,
@@ -33,8 +33,8 @@ from biformer_lit.history import (
     wall_seconds,
     write_json,
 )
-from biformer_lit.seeding import base_seed
-from biformer_lit.trials import belongs_to_study, is_ours
+from biformer_lit.running.provenance import device_name, git_commit, versions
+from biformer_lit.running.trial_folders import belongs_to_study, is_ours
 
 _OUT_OF_MEMORY = re.compile("not enough memory|out of memory", re.IGNORECASE)
 

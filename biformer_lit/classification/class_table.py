@@ -9,7 +9,7 @@ from lightning.pytorch import Trainer
 
 from biformer_lit.callbacks.folders import check_new
 from biformer_lit.callbacks.image_table import named_images
-from biformer_lit.escaping import for_csv
+from biformer_lit.text.escaping import for_csv
 
 
 class ClassTable:

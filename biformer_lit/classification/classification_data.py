@@ -6,7 +6,6 @@ from typing import Any, ClassVar, Literal
 
 import datasets
 
-from biformer_lit.class_names import shorten
 from biformer_lit.classification.image_augmentation import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -35,6 +34,7 @@ from biformer_lit.data.labels import (
 from biformer_lit.data.samples import Part, Read, Source
 from biformer_lit.data.telling import count_numbers
 from biformer_lit.errors import DataError
+from biformer_lit.text.class_names import shorten
 
 _DEFAULT_AUGMENTATION = Augmentation()
 

@@ -22,7 +22,7 @@ from biformer_lit.cli.limits import limit_reached, raise_file_limit
 from biformer_lit.cli.refusing import fail, fail_at_once
 from biformer_lit.cli.streams import lasting_streams, plain_messages
 from biformer_lit.errors import BiFormerLitError, ConfigError, lost_contact
-from biformer_lit.messages import COMMANDS, one_line
+from biformer_lit.text.messages import COMMANDS, one_line
 
 if TYPE_CHECKING:
     from lightning.pytorch.cli import LightningCLI

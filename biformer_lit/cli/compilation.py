@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import yaml
 
-from biformer_lit.dotted import flat, plain_key
 from biformer_lit.errors import ConfigError
+from biformer_lit.text.dotted import flat, plain_key
 
 _KEY = "model.compile"
 _BOOLEAN = (True, False, None)

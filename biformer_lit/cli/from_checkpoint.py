@@ -13,10 +13,10 @@ from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
 from biformer_lit.cli.allowed import imported
-from biformer_lit.dotted import flat
 from biformer_lit.errors import CheckpointError
 from biformer_lit.tasks.saved_settings import class_name, left_settings, taken_settings
 from biformer_lit.tasks.saved_task import known_task
+from biformer_lit.text.dotted import flat
 
 
 def with_settings_of(

@@ -4,7 +4,7 @@ from typing import Any
 
 from lightning.pytorch.cli import LightningArgumentParser
 
-from biformer_lit.dotted import flat
+from biformer_lit.text.dotted import flat
 
 
 def given_data_settings(parser: LightningArgumentParser, args: Any) -> frozenset[str]:

@@ -11,10 +11,10 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from biformer_lit.cli.training import SETTINGS, BiFormerCLI, TrainingParser
 from biformer_lit.data import HFDataModule
 from biformer_lit.errors import ConfigError
-from biformer_lit.messages import one_line
 from biformer_lit.profiling import estimate_seconds
 from biformer_lit.recipes import check_config, find_config
 from biformer_lit.tasks import BiFormerTask
+from biformer_lit.text.messages import one_line
 
 _GROUPED = re.compile(r"(?P<group>--(model|data)\.(init_args\.)?(?!init_args\.)\w+)\.(?P<field>\w+)")
 

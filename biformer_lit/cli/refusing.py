@@ -4,8 +4,8 @@ import os
 import sys
 from typing import NoReturn
 
-from biformer_lit.escaping import visible
-from biformer_lit.messages import one_line
+from biformer_lit.text.escaping import visible
+from biformer_lit.text.messages import one_line
 
 
 def fail(message: str) -> NoReturn:

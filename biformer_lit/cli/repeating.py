@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from biformer_lit.trials import is_ours, named_as_trial
+from biformer_lit.running.trial_folders import is_ours, named_as_trial
 
 _REPORT = "TrialReport"
 _REPEATS = Path("runs", "repeats")

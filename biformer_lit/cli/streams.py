@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from biformer_lit.errors import is_disk_full
-from biformer_lit.escaping import visible
+from biformer_lit.text.escaping import visible
 
 _CLOSED = 141  # exit status, as a shell reports a process that SIGPIPE has ended
 _FULL = 2

@@ -37,7 +37,7 @@ from biformer_lit.callbacks import (
 from biformer_lit.callbacks.tensorboard_writers import tensorboard_writers
 from biformer_lit.cli.allowed import check_named
 from biformer_lit.cli.compilation import check_compile
-from biformer_lit.cli.disk import one_disk_error
+from biformer_lit.cli.end_of_run import print_results
 from biformer_lit.cli.from_checkpoint import with_settings_of
 from biformer_lit.cli.given import given_data_settings
 from biformer_lit.cli.output_paths import check_no_address, check_output_paths
@@ -46,14 +46,14 @@ from biformer_lit.cli.repeating import leave_trials_alone
 from biformer_lit.cli.run_folder import NAMES, claim_versions, newest_checkpoint
 from biformer_lit.data import HFDataModule
 from biformer_lit.errors import BiFormerLitError, CheckpointError, ConfigError, causes
-from biformer_lit.parent import VARIABLE
 from biformer_lit.plugins import AtomicCheckpointIO, SyncBatchNorm
-from biformer_lit.report import print_results
+from biformer_lit.running.disk import one_disk_error
+from biformer_lit.running.parent import VARIABLE
+from biformer_lit.running.trial_folders import is_ours
 from biformer_lit.tasks import BiFormerTask
 from biformer_lit.tasks.origin import Origin, origin_of
 from biformer_lit.tasks.restore import check_size, shapes_of
 from biformer_lit.tasks.saved_settings import class_name
-from biformer_lit.trials import is_ours
 
 _NAMED: tuple[type[Callback], ...] = (EMA, TrialReport)  # by configs, without a module: imported to be found
 _CLASS_PATH = re.compile(r"class_path '([\w.]+)'")

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from biformer_lit.class_names import UnknownClassesError, numbers_by_name
 from biformer_lit.errors import ConfigError, DataError
+from biformer_lit.text.class_names import UnknownClassesError, numbers_by_name
 
 
 class NumberedClasses:

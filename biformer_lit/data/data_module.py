@@ -10,6 +10,7 @@ from datasets.distributed import split_dataset_by_node
 from lightning.pytorch import LightningDataModule
 from sklearn.model_selection import train_test_split
 
+from biformer_lit.common.seeding import base_seed, derive_seed
 from biformer_lit.data.checks import check_loading, require
 from biformer_lit.data.columns import columns_of, find_image_column, keep_columns
 from biformer_lit.data.folder import ClassFolder, Files, FolderReport
@@ -35,7 +36,6 @@ from biformer_lit.data.sampling import EvalSampler, TrainSampler
 from biformer_lit.data.streams import Shards, find_shards, number_rows
 from biformer_lit.data.telling import ToldData
 from biformer_lit.errors import ConfigError, DataError
-from biformer_lit.seeding import base_seed, derive_seed
 
 _log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from biformer_lit.data.loading import local_path
-from biformer_lit.escaping import visible
+from biformer_lit.text.escaping import visible
 
 FILE = "file"
 """Entry of samples and batches: the image's file, or ``__key__``, as text; empty where a row has none."""

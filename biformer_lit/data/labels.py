@@ -9,9 +9,9 @@ import numpy.typing as npt
 import pyarrow as pa
 from sklearn.model_selection import train_test_split
 
-from biformer_lit.class_names import numbers_by_name, shorten
 from biformer_lit.data.class_numbers import numbers_in_split
 from biformer_lit.errors import ConfigError, DataError
+from biformer_lit.text.class_names import numbers_by_name, shorten
 
 Integers = npt.NDArray[np.int64]
 UNLABELLED = -1

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, default_collate
 from biformer_lit.data.identity import FILE, IMAGE_ID
 from biformer_lit.detection.boxes import Repairs
 from biformer_lit.errors import ConfigError, DataError
-from biformer_lit.parent import leave_signals_to_parent
+from biformer_lit.running.parent import leave_signals_to_parent
 
 _log = logging.getLogger(__name__)
 Agree: TypeAlias = Callable[[bool], bool]

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from biformer_lit.class_names import shorten
 from biformer_lit.data.labels import Integers
 from biformer_lit.data.samples import Part
 from biformer_lit.data.survey import Survey
-from biformer_lit.escaping import for_markdown, visible
+from biformer_lit.text.class_names import shorten
+from biformer_lit.text.escaping import for_markdown, visible
 
 _MOST_IN_LINE = 12  # classes with their counts
 _MOST_IN_TABLE = 200

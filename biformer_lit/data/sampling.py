@@ -10,8 +10,8 @@ import torch
 from timm.data.distributed_sampler import RepeatAugSampler
 from torch.utils.data import Dataset, DistributedSampler, get_worker_info
 
+from biformer_lit.common.seeding import derive_seed, local_seed
 from biformer_lit.errors import ConfigError
-from biformer_lit.seeding import derive_seed, local_seed
 
 
 class SampleKey(NamedTuple):

@@ -9,7 +9,6 @@ import datasets
 import numpy as np
 from PIL import ExifTags
 
-from biformer_lit.class_names import shorten
 from biformer_lit.data.checks import require
 from biformer_lit.data.class_numbers import numbers_in_split
 from biformer_lit.data.columns import listed
@@ -27,6 +26,7 @@ from biformer_lit.data.images.tiff import INTEGERS, is_tiff, tiff_layout
 from biformer_lit.data.labels import Integers
 from biformer_lit.data.loading import local_path
 from biformer_lit.errors import DataError
+from biformer_lit.text.class_names import shorten
 
 ID2LABEL = "id2label.json"
 MaskOrientation = Literal["auto", "upright", "stored"]

@@ -17,7 +17,7 @@ from biformer_lit.callbacks.tensorboard_writers import tensorboard_writers
 from biformer_lit.callbacks.turns import DrawsInTurns
 from biformer_lit.dense.label_colours import Pixels, paint_labels, palette
 from biformer_lit.detection.object_drawing import ObjectArrays, Shown, as_arrays, draw_objects
-from biformer_lit.fonts import drawable, drawing
+from biformer_lit.text.fonts import drawable, drawing
 
 _MOST_NAMED = 24  # more classes do not fit into the legend
 _WIDTH = 9  # of a figure, in inches

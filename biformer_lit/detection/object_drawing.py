@@ -15,7 +15,7 @@ from torch import Tensor
 
 from biformer_lit.dense.label_colours import Pixels, palette, striped
 from biformer_lit.errors import ConfigError
-from biformer_lit.fonts import drawable, drawing
+from biformer_lit.text.fonts import drawable, drawing
 
 ObjectArrays: TypeAlias = Mapping[str, Pixels]
 """Objects of an image as arrays: ``boxes`` (n, 4), x and y of the upper left and the lower right corner, ``labels``

@@ -14,9 +14,9 @@ from torch import Tensor
 from biformer_lit.callbacks.folders import make_folder, picture_name, save_picture
 from biformer_lit.callbacks.image_table import ImageTable, named_images
 from biformer_lit.callbacks.input_images import unnormalised
-from biformer_lit.coco import coco_predictions, coco_truth
+from biformer_lit.common.coco import coco_predictions, coco_truth
+from biformer_lit.common.files import replacing
 from biformer_lit.detection.object_drawing import ObjectArrays, Shown, as_arrays, object_picture
-from biformer_lit.files import replacing
 
 _log = logging.getLogger(__name__)
 

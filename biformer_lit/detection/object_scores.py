@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
-from biformer_lit.coco import Entry, coco_predictions, coco_scores, coco_truth
+from biformer_lit.common.coco import Entry, coco_predictions, coco_scores, coco_truth
 from biformer_lit.heads import Detector
 from biformer_lit.tasks.memory_shortage import within_memory
 

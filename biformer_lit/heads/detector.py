@@ -11,6 +11,7 @@ from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastL
 
 from biformer_lit.backbone import Backbone
 from biformer_lit.backbone.initial import fresh_seed
+from biformer_lit.common.seeding import local_seed
 from biformer_lit.errors import ConfigError
 from biformer_lit.heads.dense_network import DenseNetwork
 from biformer_lit.heads.detector_settings import DetectorSettings
@@ -18,7 +19,6 @@ from biformer_lit.heads.features import build_features
 from biformer_lit.heads.head_layers import build_norm
 from biformer_lit.heads.rcnn import RegionHead
 from biformer_lit.heads.retinanet import AnchorHead
-from biformer_lit.seeding import local_seed
 
 Objects: TypeAlias = dict[str, Tensor]
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from biformer_lit.seeding import derive_seed
+from biformer_lit.common.seeding import derive_seed
 
 HeadNorm: TypeAlias = Literal["batch", "group"]
 

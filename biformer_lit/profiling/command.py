@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from biformer_lit.backbone import Backbone
-from biformer_lit.devices import find_device
+from biformer_lit.common.devices import find_device
 from biformer_lit.errors import ConfigError
 from biformer_lit.profiling.costs import Cost, count_costs, total_cost
 from biformer_lit.profiling.memory import activation_memory

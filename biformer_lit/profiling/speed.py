@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from biformer_lit.devices import peak_memory, restart_peak
+from biformer_lit.common.devices import peak_memory, restart_peak
 
 
 @dataclass(frozen=True)

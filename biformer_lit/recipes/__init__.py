@@ -4,8 +4,8 @@ from pathlib import Path
 
 import yaml
 
+from biformer_lit.common.yaml_text import load_yaml
 from biformer_lit.errors import ConfigError
-from biformer_lit.yaml_text import load_yaml
 
 FOLDER = Path(__file__).parent
 

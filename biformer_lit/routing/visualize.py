@@ -11,16 +11,16 @@ from torch import Tensor, nn
 
 from biformer_lit.backbone import Backbone, load_weights
 from biformer_lit.backbone.weights import read_checkpoint
+from biformer_lit.common.seeding import base_seed, local_seed
 from biformer_lit.data.images.rendering import Range, Rendering
 from biformer_lit.errors import ConfigError
-from biformer_lit.escaping import visible
 from biformer_lit.routing.blocks import RoutedBlock, check_point, record_blocks, routing_backbone
 from biformer_lit.routing.draw import draw_block, draw_sheet
 from biformer_lit.routing.paint import Array
 from biformer_lit.routing.photo import Triple, find_preprocessing, read_photo
-from biformer_lit.seeding import base_seed, local_seed
 from biformer_lit.tasks import load_task
 from biformer_lit.tasks.memory_shortage import within_memory
+from biformer_lit.text.escaping import visible
 
 _DPI = 100
 

@@ -6,12 +6,12 @@ from typing import Any
 import datasets
 import numpy as np
 
-from biformer_lit.class_names import shorten
 from biformer_lit.data.images.decoding import is_empty
 from biformer_lit.data.labels import Integers
 from biformer_lit.data.loading import LOADING_ERRORS
 from biformer_lit.dense.masks import LabelRange, decode_mask
 from biformer_lit.errors import DataError
+from biformer_lit.text.class_names import shorten
 
 _STREAMED = 32  # masks looked at in a stream
 _TABLE = 2**16  # numbers that are counted rather than sorted

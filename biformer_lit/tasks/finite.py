@@ -11,7 +11,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.utils import get_total_norm
 
 from biformer_lit.errors import DivergenceError
-from biformer_lit.history import append_line
+from biformer_lit.running.history import append_line
 
 logger = logging.getLogger(__name__)
 OnBadLoss: TypeAlias = Literal["error", "skip", "ignore"]

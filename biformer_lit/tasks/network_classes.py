@@ -3,9 +3,9 @@
 import logging
 from typing import TYPE_CHECKING, Any
 
-from biformer_lit.class_names import UnknownClassesError, numbers_by_name, shorten
 from biformer_lit.errors import CheckpointError, ConfigError, DataError
 from biformer_lit.tasks.origin import Origin, read_origin
+from biformer_lit.text.class_names import UnknownClassesError, numbers_by_name, shorten
 
 if TYPE_CHECKING:
     from biformer_lit.tasks.template import BiFormerTask

@@ -14,8 +14,8 @@ from typing_extensions import Self
 
 from biformer_lit.backbone import Backbone, LoadReport, load_weights
 from biformer_lit.backbone.weights import check_fits, read_checkpoint
+from biformer_lit.common.seeding import base_seed, derive_seed, local_seed, seed_all
 from biformer_lit.errors import CheckpointError, ConfigError, DataError
-from biformer_lit.seeding import base_seed, derive_seed, local_seed, seed_all
 from biformer_lit.tasks.batches import as_named, is_empty
 from biformer_lit.tasks.finite import FiniteSteps
 from biformer_lit.tasks.network_classes import NetworkClasses

@@ -13,12 +13,12 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from biformer_lit import history
 from biformer_lit.callbacks import DivergenceError, TrialReport, provenance
 from biformer_lit.callbacks import trial as trial_module
 from biformer_lit.callbacks.trial import failure_kind
 from biformer_lit.cli import main
 from biformer_lit.errors import ConfigError, DiskFullError
+from biformer_lit.running import history
 
 SETTINGS = {"metric": "val/acc1", "mode": "max", "epoch": "best", "digest": "0a1b", "parameters": 12, "macs": 34}
 LAST = "runs/tiny/version_0/checkpoints/last.ckpt"

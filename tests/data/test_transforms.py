@@ -4,8 +4,8 @@ import torch
 from PIL import Image
 
 from biformer_lit.classification.image_augmentation import Augmentation, eval_transform, train_transform
+from biformer_lit.common.seeding import local_seed
 from biformer_lit.errors import ConfigError
-from biformer_lit.seeding import local_seed
 
 PLAIN = Augmentation(crop="none", hflip=0, rand_augment=None, color_jitter=0, erasing=0)
 ZERO, ONE = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)

@@ -11,7 +11,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torch import nn
 
-from biformer_lit import coco
+from biformer_lit.common import coco
 from biformer_lit.detection.object_scores import ObjectScores, find_objects
 
 NAMES = ["cat", "dog", "never"]

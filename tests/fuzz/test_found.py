@@ -13,7 +13,7 @@ from biformer_lit.data.images.decoding import BadImageError, reading
 from biformer_lit.data.labels import Classes
 from biformer_lit.detection.object_masks import decode_object_mask
 from biformer_lit.errors import BiFormerLitError, DataError
-from biformer_lit.history import read_epochs
+from biformer_lit.running.history import read_epochs
 
 
 @pytest.fixture(autouse=True)

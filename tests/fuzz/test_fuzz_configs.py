@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from biformer_lit.cli import run
 from biformer_lit.cli.training import BiFormerCLI
-from biformer_lit.messages import one_line
+from biformer_lit.text.messages import one_line
 
 # some that are near to being right
 NEAR = st.one_of(

@@ -24,7 +24,7 @@ PARENT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "b
 
 
 def die_with_parent():
-    """Of biformer_lit.parent, without the seconds that the package takes to import torch."""
+    """Of biformer_lit.running.parent, without the seconds that the package takes to import torch."""
     names = {"__name__": "parent"}
     with open(PARENT) as file:
         exec(file.read(), names)  # noqa: S102

@@ -5,7 +5,7 @@ import torch
 from pets import NAMES, pets, save, split_of, trainer
 
 from biformer_lit import CheckpointError, ClassificationTask, DataError, load_task
-from biformer_lit.class_names import UnknownClassesError, numbers_by_name
+from biformer_lit.text.class_names import UnknownClassesError, numbers_by_name
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*does not have many workers", "ignore:.*log_every_n_steps", "ignore:Be aware that when using"

@@ -9,9 +9,9 @@ import datasets
 import yaml
 from fsspec.utils import glob_translate
 
+from biformer_lit.common.yaml_text import parse_yaml
 from biformer_lit.data.folder.folder_files import read_text
 from biformer_lit.errors import ConfigError, DataError
-from biformer_lit.yaml_text import parse_yaml
 
 _CARD = "README.md"
 _MOST_BYTES = 2**23  # the text may be long

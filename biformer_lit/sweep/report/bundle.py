@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from biformer_lit.errors import ConfigError
-from biformer_lit.escaping import visible
 from biformer_lit.sweep.trials.study import SPEC
+from biformer_lit.text.escaping import visible
 
 _MOST_FILES = 200_000
 _MOST_BYTES = 8 * 2**30  # unpacked

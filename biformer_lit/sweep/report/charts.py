@@ -6,7 +6,6 @@ from typing import Any, TypeAlias
 
 import pandas as pd
 
-from biformer_lit.escaping import for_plotly
 from biformer_lit.sweep.report.content import Content
 from biformer_lit.sweep.report.load import uneven_load
 from biformer_lit.sweep.report.series import (
@@ -20,6 +19,7 @@ from biformer_lit.sweep.report.series import (
     parallel_axes,
     pareto,
 )
+from biformer_lit.text.escaping import for_plotly
 
 Chart: TypeAlias = dict[str, Any]
 """``id``, ``title``, ``text`` (what a reader who does not see it needs), ``data`` and ``layout``."""

@@ -9,17 +9,17 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from biformer_lit.dotted import flat
+from biformer_lit.common.files import write_text
 from biformer_lit.errors import ConfigError
-from biformer_lit.escaping import for_markdown
-from biformer_lit.files import write_text
-from biformer_lit.fonts import drawable, drawing
 from biformer_lit.sweep.report.content import Content, read_content
 from biformer_lit.sweep.report.figures import COLOURS, STYLE, save_figure
 from biformer_lit.sweep.report.place import MARK, check_place
 from biformer_lit.sweep.report.text import grid
 from biformer_lit.sweep.results.cell_summary import paired_interval
 from biformer_lit.sweep.results.trial_table import write_csv
+from biformer_lit.text.dotted import flat
+from biformer_lit.text.escaping import for_markdown
+from biformer_lit.text.fonts import drawable, drawing
 
 _FIGURE = "differences"
 _APART = ("seed_everything", "trainer.logger", "trainer.default_root_dir", "trainer.callbacks")

@@ -11,8 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from biformer_lit.files import replacing
-from biformer_lit.fonts import drawable, drawing
+from biformer_lit.common.files import replacing
 from biformer_lit.sweep.report.content import Content
 from biformer_lit.sweep.report.series import (
     COSTS,
@@ -24,6 +23,7 @@ from biformer_lit.sweep.report.series import (
     parallel_axes,
     pareto,
 )
+from biformer_lit.text.fonts import drawable, drawing
 
 # Okabe and Ito's colours, told apart without colour vision
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1")

@@ -3,7 +3,7 @@
 import math
 from typing import NamedTuple
 
-from biformer_lit.history import read_lines
+from biformer_lit.running.history import read_lines
 from biformer_lit.sweep.report.content import Content
 
 _ALIKE = 0.25  # trials beside it by which cells may differ and still be compared by their speed

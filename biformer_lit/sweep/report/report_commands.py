@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from biformer_lit.errors import ConfigError
-from biformer_lit.escaping import visible
 from biformer_lit.sweep.report.bundle import unpacked
 from biformer_lit.sweep.report.comparison import read_comparison, write_comparison
 from biformer_lit.sweep.report.place import check_place
 from biformer_lit.sweep.report.write import LATEX, MARKDOWN, PAGE, TABLE, write_report
 from biformer_lit.sweep.results.export import export_study
 from biformer_lit.sweep.trials.study import find_study
+from biformer_lit.text.escaping import visible
 
 
 def report(study: str, out: Path | None) -> None:

@@ -7,7 +7,7 @@ from statistics import mean, stdev
 
 import pandas as pd
 
-from biformer_lit.history import read_epochs, standing_epochs
+from biformer_lit.running.history import read_epochs, standing_epochs
 from biformer_lit.sweep.report.content import Content
 
 ROWS = 40  # cells in a plot of differences

@@ -2,11 +2,11 @@
 
 import pandas as pd
 
-from biformer_lit.escaping import for_latex, for_markdown
 from biformer_lit.sweep.report.answer import Answer
 from biformer_lit.sweep.report.content import Content
 from biformer_lit.sweep.report.reproduce import Reproduction
 from biformer_lit.sweep.report.unit import count
+from biformer_lit.text.escaping import for_latex, for_markdown
 
 
 def main_table(content: Content) -> pd.DataFrame:

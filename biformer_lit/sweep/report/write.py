@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from biformer_lit.files import replacing, write_text
+from biformer_lit.common.files import replacing, write_text
 from biformer_lit.sweep.report.answer import Answer, answer
 from biformer_lit.sweep.report.content import read_content
 from biformer_lit.sweep.report.figures import write_figures

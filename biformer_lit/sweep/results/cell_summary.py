@@ -8,9 +8,9 @@ import optuna
 import pandas as pd
 
 from biformer_lit.errors import ConfigError
-from biformer_lit.escaping import for_markdown
 from biformer_lit.sweep.results.factorial import effects
 from biformer_lit.sweep.results.trial_table import outcomes
+from biformer_lit.text.escaping import for_markdown
 
 __all__ = ["coverage", "effects", "importances", "markdown_table", "paired_interval", "summary"]
 

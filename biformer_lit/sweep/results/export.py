@@ -6,8 +6,8 @@ from pathlib import Path
 
 import optuna
 
+from biformer_lit.common.files import replacing
 from biformer_lit.errors import ConfigError
-from biformer_lit.files import replacing
 from biformer_lit.sweep.results.cell_summary import importances, markdown_table, summary
 from biformer_lit.sweep.results.factorial import effects
 from biformer_lit.sweep.results.trial_table import results_frame, write_csv, write_results

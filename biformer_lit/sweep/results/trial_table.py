@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from biformer_lit.common.files import replacing
 from biformer_lit.errors import ConfigError
-from biformer_lit.escaping import for_csv, from_csv
-from biformer_lit.files import replacing
+from biformer_lit.text.escaping import for_csv, from_csv
 
 STATUSES = ("complete", "pruned", "failed", "missing", "running")
 CSV = "results.csv"

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from biformer_lit.dotted import plain_key
 from biformer_lit.errors import ConfigError
 from biformer_lit.sweep.spec.labels import label_of, slug
 from biformer_lit.sweep.spec.study_spec import StudySpec
+from biformer_lit.text.dotted import plain_key
 
 _LONGEST = 180  # of a folder's name, which file systems limit to 255 bytes; a digest follows
 _DIGITS = 6

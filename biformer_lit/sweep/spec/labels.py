@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from biformer_lit.dotted import plain_key
 from biformer_lit.errors import ConfigError
+from biformer_lit.text.dotted import plain_key
 
 _NAME = re.compile(r"[A-Za-z0-9+-][A-Za-z0-9 ._+-]*")
 _LONGEST = 60

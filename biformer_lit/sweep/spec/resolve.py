@@ -9,10 +9,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from biformer_lit.dotted import flat, plain_key
 from biformer_lit.errors import ConfigError
 from biformer_lit.sweep.spec.cells import Cell
 from biformer_lit.sweep.spec.study_spec import QUANTITIES, StudySpec, digest_of
+from biformer_lit.text.dotted import flat, plain_key
 
 Parse: TypeAlias = Callable[[list[str]], dict[str, Any]]
 """From the arguments of ``python -m biformer_lit fit`` to the complete config that they mean."""

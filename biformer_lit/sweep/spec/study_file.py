@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
+from biformer_lit.common.yaml_text import load_yaml
 from biformer_lit.errors import ConfigError
-from biformer_lit.yaml_text import load_yaml
 
 _SHORT_FORM = {"key", "values", "low", "high", "log", "step", "integer"}
 _PLAIN_TEXT = re.compile(r"[A-Za-z_/][\w./ -]*")  # no reader takes it for a number

@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from biformer_lit.dotted import plain_key
 from biformer_lit.errors import ConfigError
-from biformer_lit.escaping import visible
 from biformer_lit.sweep.spec.address import check_written
 from biformer_lit.sweep.spec.fields import build, check_known, mapping, typed
 from biformer_lit.sweep.spec.groups import Budget, Objective, Range, Search
 from biformer_lit.sweep.spec.labels import check_names, check_settings, label_of
 from biformer_lit.sweep.spec.study_file import read_study_file
+from biformer_lit.text.dotted import plain_key
+from biformer_lit.text.escaping import visible
 
 __all__ = [
     "QUANTITIES",

@@ -23,7 +23,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from biformer_lit.history import read_lines
+from biformer_lit.running.history import read_lines
 from biformer_lit.sweep.spec.study_spec import StudySpec, digest_of, read_spec
 from biformer_lit.sweep.trials.jobs import Job, Standing, Status
 from biformer_lit.sweep.trials.study import SPEC

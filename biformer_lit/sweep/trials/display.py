@@ -11,9 +11,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from typing_extensions import Self
 
-from biformer_lit.escaping import visible
 from biformer_lit.sweep.trials.jobs import Standing
 from biformer_lit.sweep.trials.progress import Progress
+from biformer_lit.text.escaping import visible
 
 _EVERY = 0.5  # seconds between two pictures
 SILENT = 600.0  # seconds without a sign of a trial that are worth telling

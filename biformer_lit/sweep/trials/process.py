@@ -13,11 +13,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
-from biformer_lit.checkpoints import damage, previous_of
-from biformer_lit.invocation import own_command
-from biformer_lit.parent import VARIABLE
+from biformer_lit.checkpoints.damage import damage, previous_of
+from biformer_lit.running.invocation import own_command
+from biformer_lit.running.parent import VARIABLE
+from biformer_lit.running.trial_folders import VARIABLE as TRIAL
 from biformer_lit.sweep.trials.failure import LOG, Failure, header, why_failed
-from biformer_lit.trials import VARIABLE as TRIAL
 
 __all__ = ["Failure", "TrialProcess", "lock_folder", "next_command", "slot_environment", "start", "why_failed"]
 
@@ -85,8 +85,8 @@ def start(command: Sequence[str], folder: Path, *, env: Mapping[str, str], lock:
     Args:
         command: What to run; not through a shell, which would stand between the trial and us.
         folder: The trial's; what it prints is appended to ``trial.log`` there.
-        env: Its whole environment, to which the variables of :mod:`biformer_lit.parent` and
-            :mod:`biformer_lit.trials` are added.
+        env: Its whole environment, to which the variables of :mod:`biformer_lit.running.parent` and
+            :mod:`biformer_lit.running.trial_folders` are added.
         lock: From :func:`lock_folder`. The trial holds the lock for as long as it lives; our own copy of the file
             remains ours to close, once there is nothing more to do for this trial.
     """

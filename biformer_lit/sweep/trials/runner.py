@@ -1,7 +1,7 @@
 """Trains what a study has open, several trials at a time; may be killed at any moment and started again.
 
-One thread does it all. Trials end with the thread that started them (:mod:`biformer_lit.parent`), and nothing here
-takes longer than a look at a file or a word with the storage.
+One thread does it all. Trials end with the thread that started them (:mod:`biformer_lit.running.parent`), and nothing
+here takes longer than a look at a file or a word with the storage.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from biformer_lit.files import write_text
+from biformer_lit.common.files import write_text
 from biformer_lit.sweep.spec.resolve import repeat_config, trial_config
 from biformer_lit.sweep.spec.study_file import yaml_of
 from biformer_lit.sweep.spec.study_spec import StudySpec

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from biformer_lit.escaping import visible
 from biformer_lit.sweep.spec.study_spec import StudySpec
 from biformer_lit.sweep.trials.display import Line, duration, running_table, summary_line
 from biformer_lit.sweep.trials.jobs import Standing
 from biformer_lit.sweep.trials.progress import ProgressFile
 from biformer_lit.sweep.trials.study import opened_study, shown_storage
+from biformer_lit.text.escaping import visible
 
 
 def print_status(study: str) -> None:

@@ -11,9 +11,9 @@ import optuna
 import yaml
 from optuna.storages import BaseStorage
 
-from biformer_lit import trials
+from biformer_lit.common.files import write_text
 from biformer_lit.errors import ConfigError
-from biformer_lit.files import write_text
+from biformer_lit.running import trial_folders as trials
 from biformer_lit.sweep.spec import address
 from biformer_lit.sweep.spec.resolve import ResolvedCell
 from biformer_lit.sweep.spec.study_file import read_yaml

@@ -15,7 +15,7 @@ from tensorboard.plugins.text import metadata as text_metadata
 from tensorboard.summary.writer.record_writer import RecordWriter
 from tensorboard.util import tensor_util
 
-from biformer_lit.files import replacing
+from biformer_lit.common.files import replacing
 from biformer_lit.sweep.trials.varied import Column
 
 Summaries: TypeAlias = list[tuple[int, Any]]

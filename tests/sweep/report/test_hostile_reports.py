@@ -11,7 +11,7 @@ from finished_studies import finished_study
 
 from biformer_lit.cli import main
 from biformer_lit.errors import ConfigError
-from biformer_lit.history import read_epochs
+from biformer_lit.running.history import read_epochs
 from biformer_lit.sweep.report.bundle import unpacked
 from biformer_lit.sweep.report.comparison import read_comparison, write_comparison
 from biformer_lit.sweep.report.content import read_content

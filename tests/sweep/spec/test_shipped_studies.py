@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from biformer_lit.cli import parse_fit
-from biformer_lit.dotted import plain_key
 from biformer_lit.profiling import measure_config
 from biformer_lit.recipes import recipes
 from biformer_lit.sweep.spec.cells import plan_cells, search_cell
 from biformer_lit.sweep.spec.resolve import differing_keys, resolve_cells
 from biformer_lit.sweep.spec.study_spec import read_spec
+from biformer_lit.text.dotted import plain_key
 
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "sweeps"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from biformer_lit.parent import VARIABLE
+from biformer_lit.running.parent import VARIABLE
 from biformer_lit.sweep.trials.failure import header, log_tail
 from biformer_lit.sweep.trials.process import lock_folder, next_command, slot_environment, start, why_failed
 
@@ -158,7 +158,7 @@ def test_the_lock_lives_as_long_as_the_trial(tmp_path, monkeypatch):
 
 RANK = """
 import importlib.util, os, subprocess, sys, time
-spec = importlib.util.spec_from_file_location('parent', sys.argv[1])  # as biformer_lit.parent, but without torch
+spec = importlib.util.spec_from_file_location('parent', sys.argv[1])  # without torch
 parent = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(parent)
 parent.die_with_parent()
@@ -183,7 +183,7 @@ def test_a_trial_and_its_ranks_die_with_the_coordinator(root, tmp_path):
     (tmp_path / "rank.py").write_text(RANK)
     (tmp_path / "coordinator.py").write_text(COORDINATOR)
     environment = os.environ | {"PYTHONPATH": str(root)}
-    command = [sys.executable, "coordinator.py", str(root / "biformer_lit/parent.py")]
+    command = [sys.executable, "coordinator.py", str(root / "biformer_lit/running/parent.py")]
     with subprocess.Popen(command, cwd=tmp_path, env=environment) as coordinator:
         try:
             pids = [wait_for(lambda name=name: number_in(tmp_path / name)) for name in ("leader", "rank")]

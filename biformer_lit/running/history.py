@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal, TypeAlias
 
-from biformer_lit.files import replacing
+from biformer_lit.common.files import replacing
 
 Line: TypeAlias = dict[str, Any]
 _LONGEST = 2**20  # bytes of a line: an epoch with the scores of a thousand classes has 50,000

@@ -9,7 +9,7 @@ import matplotlib as mpl
 from matplotlib import font_manager
 from matplotlib.ft2font import FT2Font
 
-from biformer_lit.escaping import for_matplotlib
+from biformer_lit.text.escaping import for_matplotlib
 
 _log = logging.getLogger(__name__)
 _MISSING = "\N{REPLACEMENT CHARACTER}"

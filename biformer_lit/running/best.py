@@ -12,7 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
-from biformer_lit.checkpoints import damage
+from biformer_lit.checkpoints.damage import damage
 
 
 class BestOfRun(Callback):

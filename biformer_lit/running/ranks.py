@@ -12,7 +12,7 @@ from typing import NoReturn
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from biformer_lit.errors import lost_contact
-from biformer_lit.parent import VARIABLE
+from biformer_lit.running.parent import VARIABLE
 
 _GUESSES = {  # by name: Windows has neither
     "SIGKILL": " (the system may have been out of memory)",

@@ -12,9 +12,9 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 
-from biformer_lit.checkpoints import damage, previous_of, whole_instead
+from biformer_lit.checkpoints.damage import damage, previous_of, whole_instead
+from biformer_lit.common.files import durable, remove_unfinished
 from biformer_lit.errors import CheckpointError, DiskFullError, is_disk_full
-from biformer_lit.files import durable, remove_unfinished
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

@@ -1,0 +1,1 @@
+"""Parts that let a run survive: its processes, signals, full disks, restarts, and what it writes about itself."""
