@@ -88,7 +88,7 @@ class DeformableAttention(Attention):
 
         def read(x: Tensor) -> Tensor:
             found = F.grid_sample(self._by_group(x), place.to(x.dtype), padding_mode="border", align_corners=False)
-            return found.view(n, 1, channels, -1).transpose(2, 3)
+            return found.view(n, 1, channels, points.shape[2] * points.shape[3]).transpose(2, 3)
 
         query = q.reshape(n, 1, height * width, channels)
         return attend_groups(query, read(k), read(v), heads=self.heads).view(n, height, width, channels)

@@ -1,23 +1,23 @@
 """The one entry to token-to-token attention inside routed regions, and the choice of the backend."""
 
+from collections.abc import Callable
 from typing import Literal, get_args
 
 from torch import Tensor
 
 from biformer_lit.errors import ConfigError
 from biformer_lit.ops.auto import choose_backend
-from biformer_lit.ops.gather_matmul import attend_gather_matmul
-from biformer_lit.ops.gather_sdpa import attend_gather_sdpa
-from biformer_lit.ops.masked_matmul import attend_masked_matmul
-from biformer_lit.ops.masked_sdpa import attend_masked_sdpa
+from biformer_lit.ops.gather import attend_gather_matmul, attend_gather_sdpa
+from biformer_lit.ops.masked import attend_masked_matmul, attend_masked_sdpa
 from biformer_lit.ops.reference import attend_reference
-from biformer_lit.ops.regions import RegionGrid
+from biformer_lit.ops.regions import RegionGrid, split_heads
+from biformer_lit.ops.routed import Routed
 from biformer_lit.ops.triton_attend import attend_triton
 
 Backend = Literal["auto", "reference", "gather_sdpa", "gather_matmul", "masked_sdpa", "masked_matmul", "triton"]
 BACKENDS: tuple[str, ...] = get_args(Backend)
 
-_ATTEND = {
+_ATTEND: dict[str, Callable[[Routed], Tensor]] = {
     "reference": attend_reference,
     "gather_sdpa": attend_gather_sdpa,
     "gather_matmul": attend_gather_matmul,
@@ -67,10 +67,10 @@ def attend(
     if name not in _ATTEND:
         raise ConfigError(f"backend={backend!r} does not exist; choose one of {', '.join(BACKENDS)}")
     if index.ndim == 3:
-        return _ATTEND[name](q, k, v, index, grid, heads, scale, bias)
+        return _ATTEND[name](Routed(q, k, v, index, grid, heads, scale, bias))
     # heads with a choice of their own are images with one head
-    n, height, width, _ = q.shape
-    q, k, v = (x.reshape(n, height, width, heads, -1).permute(0, 3, 1, 2, 4).flatten(0, 1) for x in (q, k, v))
+    n, height, width, channels = q.shape
+    q, k, v = (split_heads(x, heads).permute(0, 3, 1, 2, 4).flatten(0, 1) for x in (q, k, v))
     bias = None if bias is None else bias.flatten(0, 1)
-    out = _ATTEND[name](q, k, v, index.flatten(0, 1), grid, 1, scale, bias)
-    return out.reshape(n, heads, height, width, -1).permute(0, 2, 3, 1, 4).flatten(3)
+    out = _ATTEND[name](Routed(q, k, v, index.flatten(0, 1), grid, 1, scale, bias))
+    return out.view(n, heads, height, width, channels // heads).permute(0, 2, 3, 1, 4).flatten(3)

@@ -3,6 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor
 
+from biformer_lit.ops.regions import split_heads
+
 
 def attend_groups(q: Tensor, k: Tensor, v: Tensor, *, heads: int, mask: Tensor | None = None) -> Tensor:
     """Attention of every token to the tokens of its own group, scaled by the size of a head.
@@ -18,7 +20,7 @@ def attend_groups(q: Tensor, k: Tensor, v: Tensor, *, heads: int, mask: Tensor |
         Attended values (N, G, t, C).
     """
     n, groups, tokens, channels = q.shape
-    q, k, v = (x.reshape(n * groups, x.shape[2], heads, -1).transpose(1, 2) for x in (q, k, v))
+    q, k, v = (split_heads(x.flatten(0, 1), heads).transpose(1, 2) for x in (q, k, v))
     if mask is not None:
         mask = mask.expand(n, *mask.shape).flatten(0, 1).unsqueeze(1)
     out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)

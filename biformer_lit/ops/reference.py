@@ -6,31 +6,22 @@ Slow and large on purpose: this is what every other backend is tested against.
 import torch
 from torch import Tensor
 
-from biformer_lit.ops.regions import RegionGrid, merge, partition
+from biformer_lit.ops.regions import merge, partition, split_heads
+from biformer_lit.ops.routed import Routed
 
 
-def attend_reference(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    index: Tensor,
-    grid: RegionGrid,
-    heads: int,
-    scale: float,
-    bias: Tensor | None = None,
-) -> Tensor:
-    """Gather, multiply, softmax, multiply. Arguments and result as in :func:`biformer_lit.ops.attend`."""
-    n, _, _, channels = q.shape
-    regions, topk = index.shape[1:]
-    q, k, v = (partition(x, grid).unflatten(-1, (heads, channels // heads)) for x in (q, k, v))
-    batch = torch.arange(n, device=index.device)[:, None, None]
+def attend_reference(x: Routed) -> Tensor:
+    """Gather, multiply, softmax, multiply; see :func:`biformer_lit.ops.attend`."""
+    grid, index = x.grid, x.index
+    q, k, v = (split_heads(partition(tokens, grid), x.heads) for tokens in (x.q, x.k, x.v))
+    batch = torch.arange(q.shape[0], device=index.device)[:, None, None]
     k, v = k[batch, index], v[batch, index]  # (N, R, k, t, heads, d)
-    scores = torch.einsum("nrthd,nrkshd->nrhtks", q, k) * scale
-    if bias is not None:
-        scores = scores + bias.to(scores.dtype)[:, :, None, None, :, None]
+    scores = torch.einsum("nrthd,nrkshd->nrhtks", q, k) * x.scale
+    if x.bias is not None:
+        scores = scores + x.bias.to(scores.dtype)[:, :, None, None, :, None]
     valid = grid.valid_tokens(index.device)
     if valid is not None:
         scores = scores.masked_fill(~valid[index][:, :, None, None], float("-inf"))
-    weights = scores.flatten(-2).softmax(-1).view(n, regions, heads, grid.tokens, topk, grid.tokens)
+    weights = scores.flatten(-2).softmax(-1).view(scores.shape)
     out = torch.einsum("nrhtks,nrkshd->nrthd", weights, v)
     return merge(out.flatten(-2), grid)

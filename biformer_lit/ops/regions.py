@@ -151,6 +151,11 @@ def merge(x: Tensor, grid: RegionGrid) -> Tensor:
     return x[:, : grid.height, : grid.width]
 
 
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """Channels (..., C) by head (..., heads, C / heads), as a view."""
+    return x.view(*x.shape[:-1], heads, x.shape[-1] // heads)  # no -1: of no images it could be any number
+
+
 def optimal_regions(height: int, width: int, topk: int) -> tuple[int, int]:
     """The S at which routing and routed attention together take the fewest multiply-adds.
 

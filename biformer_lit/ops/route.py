@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from biformer_lit.ops.regions import RegionGrid, partition
+from biformer_lit.ops.regions import RegionGrid, partition, split_heads
 
 Routing: TypeAlias = Literal["topk", "random", "random_fixed", "local"]
 RoutingPool: TypeAlias = Literal["mean", "max"]
@@ -68,7 +68,7 @@ def affinities(
     with nullcontext() if q.is_meta else torch.autocast(q.device.type, enabled=False):
         query, key = pool_regions(q.to(dtype), grid, pool), pool_regions(k.to(dtype), grid, pool)
         if heads is not None:
-            query, key = (x.view(*x.shape[:2], heads, -1).transpose(1, 2) for x in (query, key))
+            query, key = (split_heads(x, heads).transpose(1, 2) for x in (query, key))
         return query @ key.transpose(-2, -1)
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from biformer_lit.errors import ConfigError
 from biformer_lit.ops.regions import RegionGrid
+from biformer_lit.ops.routed import Routed
 
 LARGEST_HEAD = 128
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -106,17 +107,8 @@ def _why_not_here(device: torch.device) -> str | None:
     return None
 
 
-def attend_triton(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    index: Tensor,
-    grid: RegionGrid,
-    heads: int,
-    scale: float,
-    bias: Tensor | None = None,
-) -> Tensor:
-    """Arguments and result as in :func:`biformer_lit.ops.attend`.
+def attend_triton(x: Routed) -> Tensor:
+    """Launch the kernels; see :func:`biformer_lit.ops.attend`.
 
     q, k and v are read in place if they are laid out alike with adjacent channels, as the parts of one projection
     are; else they are copied first. The region numbers in ``index`` are trusted.
@@ -124,8 +116,8 @@ def attend_triton(
     Raises:
         ConfigError: If the kernels cannot run here, saying why.
     """
-    cut = (grid.region_height, grid.region_width, grid.masked)
-    out: Tensor = _attend(q, k, v, index, bias, *cut, heads, scale)[0]
+    cut = (x.grid.region_height, x.grid.region_width, x.grid.masked)
+    out: Tensor = _attend(x.q, x.k, x.v, x.index, x.bias, *cut, x.heads, x.scale)[0]
     return out
 
 
@@ -144,7 +136,7 @@ def _attend(
 ) -> tuple[Tensor, Tensor]:
     """Attended values (N, H, W, C) and the base-2 log-sum-exp of every query (N, heads, H, W), float32."""
     grid = RegionGrid(q.shape[1], q.shape[2], region_height, region_width, masked)
-    call = _Call.of(q, k, v, index, bias, grid, heads, scale)
+    call = _Call.of(Routed(q, k, v, index, grid, heads, scale, bias))
     out, lse = _new_map(q), _statistic(q, heads)
     call.tiled("forward_kernel", *call.qkv, call.index, call.meets(), call.table, out, lse, masked=masked)
     return out, lse
@@ -168,7 +160,7 @@ def _attend_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of q, k and v (N, H, W, C) and of the bias (N, R, k); the last is empty where it is not wanted."""
     grid = RegionGrid(q.shape[1], q.shape[2], region_height, region_width, masked)
-    call = _Call.of(q, k, v, index, bias, grid, heads, scale)
+    call = _Call.of(Routed(q, k, v, index, grid, heads, scale, bias))
     gradient, delta = gradient.contiguous(), _statistic(q, heads)
     dq, dk, dv = _new_map(q), _new_map(q), _new_map(q)
     inputs, statistics = (gradient, *call.qkv), (call.table, lse, delta)
@@ -260,29 +252,19 @@ class _Call:
     tiles: Tiles
 
     @classmethod
-    def of(
-        cls,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        index: Tensor,
-        bias: Tensor | None,
-        grid: RegionGrid,
-        heads: int,
-        scale: float,
-    ) -> "_Call":
-        """The call for these arguments of :func:`attend_triton`, checked."""
-        reason = why_not(q, heads)
+    def of(cls, x: Routed) -> "_Call":
+        """The call for what is routed, checked."""
+        reason = why_not(x.q, x.heads)
         if reason is not None:
             raise ConfigError(f"backend='triton' cannot run: {reason}; use backend='auto'")
-        tiles = choose_tiles(grid, index.shape[2], q.shape[3] // heads, q.element_size())
-        table = None
-        if bias is not None:
-            table = torch.zeros(len(q), grid.count, grid.count, device=q.device).scatter_(2, index, bias.float())
-        qkv, spacing = (q, k, v), _spacing(q)
-        if spacing is None or not spacing == _spacing(k) == _spacing(v):
-            qkv, spacing = (q.contiguous(), k.contiguous(), v.contiguous()), (q.shape[1:].numel(), q.shape[3])
-        return cls(qkv, spacing, index.contiguous(), table, grid, heads, scale, tiles)
+        q, grid, table = x.q, x.grid, None
+        if x.bias is not None:
+            table = torch.zeros(len(q), grid.count, grid.count, device=q.device).scatter_(2, x.index, x.bias.float())
+        qkv, spacing = (q, x.k, x.v), _spacing(q)
+        if spacing is None or not spacing == _spacing(x.k) == _spacing(x.v):
+            qkv, spacing = (q.contiguous(), x.k.contiguous(), x.v.contiguous()), (q.shape[1:].numel(), q.shape[3])
+        tiles = choose_tiles(grid, x.index.shape[2], q.shape[3] // x.heads, q.element_size())
+        return cls(qkv, spacing, x.index.contiguous(), table, grid, x.heads, x.scale, tiles)
 
     def meets(self, *, inverse: bool = False) -> Tensor | None:
         """:func:`meetings` of the groups; None where a tile holds one region only."""

@@ -102,6 +102,13 @@ def test_bad_settings_name_stage_value_and_remedy(settings, message):
         small(**settings)
 
 
+@pytest.mark.parametrize("pattern", ["bra", "full", "window", "stripes", "dilated", "deformable"])
+@pytest.mark.parametrize("padding", ["masked", "released"])
+def test_no_images_give_no_logits(pattern, padding):
+    model = small(attention=pattern, padding=padding, topk="all", dims=(64, 64, 96, 128))
+    assert model(torch.zeros(0, 3, 224, 250)).shape == (0, 5)
+
+
 def test_maps_smaller_than_their_regions_are_told_once(caplog):
     model = small().eval()
     for size in ((96, 128), (96, 128), (224, 80)):

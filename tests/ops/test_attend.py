@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from biformer_lit.errors import ConfigError
 from biformer_lit.ops import BACKENDS, RegionGrid, attend, partition, route
 from biformer_lit.ops.auto import TABLE, choose_backend
-from biformer_lit.ops.dense import region_mask
+from biformer_lit.ops.masked import region_mask
 
 # triton runs on a GPU or under its interpreter, without float64: test_triton.py compares it
 FAST = [name for name in BACKENDS if name not in ("auto", "reference", "triton")]
@@ -105,6 +105,16 @@ def test_gradcheck(backend):
     assert torch.autograd.gradcheck(
         lambda q, k, v: attend(q, k, v, index, grid, heads=1, scale=0.3, backend=backend), tensors
     )
+
+
+@pytest.mark.parametrize("backend", ["reference", *FAST])
+@pytest.mark.parametrize("own_choice", [False, True], ids=["shared", "per-head"])
+def test_no_images_give_no_images(backend, own_choice):
+    grid = RegionGrid.from_regions(9, 13, (4, 4))
+    tensors = qkv(9, 13, 2, 4, batch=0)
+    index = route(tensors[0], tensors[1], grid, 3, heads=2 if own_choice else None)
+    for found in run(backend, tensors, index, grid, 2, torch.zeros_like(tensors[0])):
+        assert found.shape == tensors[0].shape
 
 
 def test_masked_padding_is_seen_by_nobody():

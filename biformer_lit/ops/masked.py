@@ -1,16 +1,22 @@
-"""What the dense backends have in common: all keys for every query, and a mask made of the routing."""
+"""Dense backends: every query meets all keys under a mask made of the routing, best for large routed shares.
 
-from dataclasses import dataclass
+The fused attention is the faster one except in bfloat16 on CPUs; see :mod:`biformer_lit.ops.matmul`.
+"""
+
+from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from biformer_lit.ops.matmul import matmul_attention
 from biformer_lit.ops.memory import require_memory
-from biformer_lit.ops.regions import RegionGrid, pad
+from biformer_lit.ops.regions import RegionGrid, pad, split_heads
+from biformer_lit.ops.routed import Routed
 
 
 @dataclass(frozen=True)
-class Dense:
+class Masked:
     """Queries, keys and values of whole maps.
 
     Attributes:
@@ -28,6 +34,19 @@ class Dense:
     mask: Tensor | None
     height: int
     width: int
+
+
+def attend_masked_sdpa(x: Routed) -> Tensor:
+    """One fused attention call under a mask; see :func:`biformer_lit.ops.attend`."""
+    y = lay_out(x)
+    out = F.scaled_dot_product_attention(y.query, y.key, y.value, attn_mask=y.mask, scale=x.scale)
+    return put_back(out, y, x.grid)
+
+
+def attend_masked_matmul(x: Routed) -> Tensor:
+    """Matrix products under a mask; see :func:`biformer_lit.ops.attend`."""
+    y = lay_out(x)
+    return put_back(matmul_attention(y.query, y.key, y.value, y.mask, x.scale), y, x.grid)
 
 
 def region_mask(index: Tensor, grid: RegionGrid, bias: Tensor) -> Tensor:
@@ -57,20 +76,20 @@ def region_mask(index: Tensor, grid: RegionGrid, bias: Tensor) -> Tensor:
     return table.reshape(n, 1, grid.height * grid.width, grid.height * grid.width)
 
 
-def lay_out(q: Tensor, k: Tensor, v: Tensor, index: Tensor, grid: RegionGrid, heads: int, bias: Tensor | None) -> Dense:
-    """Queries, keys, values and mask; the arguments are those of :func:`biformer_lit.ops.attend`."""
-    if not grid.divisible and not grid.masked:  # the overhang takes part, so it has to exist
-        q, k, v = (pad(x, grid) for x in (q, k, v))
-        grid = grid.padded()
-    n, height, width, _ = q.shape
-    query, key, value = (x.reshape(n, height * width, heads, -1).transpose(1, 2) for x in (q, k, v))
+def lay_out(x: Routed) -> Masked:
+    """Queries, keys, values and mask."""
+    if not x.grid.divisible and not x.grid.masked:  # the overhang takes part, so it has to exist
+        x = replace(x, q=pad(x.q, x.grid), k=pad(x.k, x.grid), v=pad(x.v, x.grid), grid=x.grid.padded())
+    query, key, value = (split_heads(tokens.flatten(1, 2), x.heads).transpose(1, 2) for tokens in (x.q, x.k, x.v))
     mask = None
-    if bias is not None or index.shape[2] < grid.count:
-        mask = region_mask(index, grid, torch.zeros_like(index, dtype=q.dtype) if bias is None else bias.to(q.dtype))
-    return Dense(query, key, value, mask, height, width)
+    if x.bias is not None or x.index.shape[2] < x.grid.count:
+        bias = torch.zeros_like(x.index, dtype=x.q.dtype) if x.bias is None else x.bias.to(x.q.dtype)
+        mask = region_mask(x.index, x.grid, bias)
+    return Masked(query, key, value, mask, *x.q.shape[1:3])
 
 
-def put_back(out: Tensor, x: Dense, grid: RegionGrid) -> Tensor:
+def put_back(out: Tensor, x: Masked, grid: RegionGrid) -> Tensor:
     """Attended tokens (N, heads, H * W, C / heads) as a map (N, H, W, C), without padding."""
-    out = out.transpose(1, 2).reshape(out.shape[0], x.height, x.width, -1)
+    n, heads, _, size = out.shape
+    out = out.transpose(1, 2).reshape(n, x.height, x.width, heads * size)
     return out[:, : grid.height, : grid.width]
