@@ -35,7 +35,7 @@ from biformer_lit.data.images.decoding import MOST_PIXELS, BadImageError, decode
 from biformer_lit.data.loading import load_splits
 from biformer_lit.detection.object_masks import decode_object_mask
 from biformer_lit.errors import CheckpointError, ConfigError, DataError
-from biformer_lit.recipes import check_config
+from biformer_lit.recipes import read_config
 from biformer_lit.sweep.report.bundle import unpacked
 from biformer_lit.sweep.report.write import write_report
 from biformer_lit.sweep.spec.study_file import read_yaml
@@ -188,7 +188,7 @@ LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x]\n" + "".join(
 )
 
 
-@pytest.mark.parametrize("read", [lambda path: check_config(str(path)), read_yaml])
+@pytest.mark.parametrize("read", [lambda path: read_config(str(path)), read_yaml])
 @pytest.mark.parametrize(
     ("text", "message"),
     [

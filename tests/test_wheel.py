@@ -31,6 +31,7 @@ def wheel(root, tmp_path_factory):
 def test_what_is_in_it(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     recipes = {f"biformer_lit/recipes/{n}.yaml" for n in ("digits", "cifar10", "fashion_mnist", "imagenet1k_tiny")}
+    recipes |= {f"biformer_lit/recipes/base/{n}.yaml" for n in ("run", "classification", "segmentation", "detection")}
     page = {f"biformer_lit/sweep/report/page.{kind}" for kind in ("html", "css", "js")}
     assert {"biformer_lit/py.typed", "biformer_lit/__main__.py", *recipes, *page} <= names
     assert all(name.startswith(("biformer_lit/", "biformer_lit-")) for name in names)

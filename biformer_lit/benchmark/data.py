@@ -10,7 +10,6 @@ import numpy as np
 import PIL
 import torch
 import torch.nn.functional as F
-import yaml
 from PIL import Image
 from torch import Tensor
 
@@ -25,7 +24,7 @@ from biformer_lit.data.columns import find_image_column, keep_columns
 from biformer_lit.data.images.decoding import decode_image, stored_png
 from biformer_lit.data.loading import load_splits
 from biformer_lit.errors import ConfigError
-from biformer_lit.recipes import recipes
+from biformer_lit.recipes import read_config, recipes
 
 Stored: TypeAlias = list[dict[str, Any]]
 CLASSES = 1000
@@ -132,7 +131,7 @@ def read_recipe(name: str) -> dict[str, Any]:
     Raises:
         ConfigError: If there is no such recipe.
     """
-    known = {n: yaml.safe_load(path.read_text()) for n, path in recipes().items()}
+    known = {n: read_config(str(path)) for n, path in recipes().items()}
     known = {n: read for n, read in known.items() if read["model"]["class_path"] == "ClassificationTask"}
     if name not in known:
         raise ConfigError(f"recipe={name} is no recipe for classification; choose from {', '.join(known)}")

@@ -12,7 +12,7 @@ from biformer_lit.cli.training import SETTINGS, BiFormerCLI, TrainingParser
 from biformer_lit.data import HFDataModule
 from biformer_lit.errors import ConfigError
 from biformer_lit.profiling import estimate_seconds
-from biformer_lit.recipes import check_config, find_config
+from biformer_lit.recipes import find_config, read_config
 from biformer_lit.tasks import BiFormerTask
 from biformer_lit.text.messages import one_line
 
@@ -100,7 +100,7 @@ def _config_reader() -> "ConfigReader":
 
 def _config_file(name: str) -> str:
     path = find_config(name)
-    check_config(path)
+    read_config(path)  # refuses what holds no settings, with the file's name, which the parser would not say
     return path
 
 

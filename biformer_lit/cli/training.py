@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -44,9 +45,11 @@ from biformer_lit.cli.output_paths import check_no_address, check_output_paths
 from biformer_lit.cli.refusing import OneLineErrors
 from biformer_lit.cli.repeating import leave_trials_alone
 from biformer_lit.cli.run_folder import NAMES, claim_versions, newest_checkpoint
+from biformer_lit.common.yaml_text import load_yaml, yaml_of
 from biformer_lit.data import HFDataModule
 from biformer_lit.errors import BiFormerLitError, CheckpointError, ConfigError, causes
 from biformer_lit.plugins import AtomicCheckpointIO, SyncBatchNorm
+from biformer_lit.recipes import read_config
 from biformer_lit.running.disk import one_disk_error
 from biformer_lit.running.parent import VARIABLE
 from biformer_lit.running.trial_folders import is_ours
@@ -81,6 +84,12 @@ class TrainingParser(OneLineErrors, LightningArgumentParser):
             settings = (model.get("init_args") or {}).get("compile", False)
             check_compile(settings, given if self.typed_by_a_person else ())
         return config
+
+    def parse_path(self, path: Any, *more: Any, **kwargs: Any) -> Any:
+        """Parse a config file, and what it extends."""
+        if "extends" not in load_yaml(Path(path)):
+            return super().parse_path(path, *more, **kwargs)
+        return self.parse_string(yaml_of(read_config(path)), Path(path).name, *more, **kwargs)
 
     def parse_object(self, *args: Any, **kwargs: Any) -> Any:
         """Parse settings that were read already."""

@@ -1,5 +1,7 @@
-"""YAML files that may come from anybody: measured before anything is made of them."""
+"""YAML: files from any source, measured before they are loaded, and values written so that every reader agrees."""
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ from biformer_lit.errors import ConfigError
 _MOST_BYTES = 2**20  # a complete config has ten thousand
 _MOST_DEPTH = 50  # a complete config has ten levels
 _MOST_VALUES = 100_000  # with aliases written out
+_EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+_PLAIN_TEXT = re.compile(r"[A-Za-z_/][\w./ -]*")  # no reader takes it for a number
 
 
 def load_yaml(path: Path) -> Any:
@@ -44,6 +48,35 @@ def parse_yaml(text: str) -> Any:
         raise ConfigError(f"holds more than {_MOST_BYTES:,} characters, too many for settings; write a shorter text")
     _measure(text)
     return yaml.load(text, Loader=_KeysOnce)  # noqa: S506 (a SafeLoader)
+
+
+def exponents_as_numbers(value: Any) -> Any:
+    """Return plain values with texts such as 1e-3, which YAML 1.1 does not take for numbers, as numbers."""
+    if isinstance(value, dict):
+        return {key: exponents_as_numbers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [exponents_as_numbers(item) for item in value]
+    return float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value) else value
+
+
+def yaml_of(values: Mapping[str, Any]) -> str:
+    """Plain values as YAML, with every text in quotes that some reader of YAML could take for a number, as 1e-3."""
+    text: str = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return text
+
+
+class _Dumper(yaml.SafeDumper):  # type: ignore[misc]  # yaml has no types
+    """Writes no aliases, and texts that could be numbers in quotes."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+    def represent_str(self, data: str) -> Any:
+        style = None if _PLAIN_TEXT.fullmatch(data) else '"'
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
 
 
 class _KeysOnce(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types

@@ -1,46 +1,45 @@
 """A study file as nested plain values: read, checked for keys given twice, merged with the file that it extends."""
 
-import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from biformer_lit.common.yaml_text import load_yaml
+from biformer_lit.common.extends import extension_chain
+from biformer_lit.common.yaml_text import exponents_as_numbers, load_yaml
 from biformer_lit.errors import ConfigError
 
 _SHORT_FORM = {"key", "values", "low", "high", "log", "step", "integer"}
-_PLAIN_TEXT = re.compile(r"[A-Za-z_/][\w./ -]*")  # no reader takes it for a number
-_EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
 
-def read_study_file(path: Path, opened: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """The settings of a study file over those of the file it extends.
+def read_study_file(path: Path) -> dict[str, Any]:
+    """Read the settings of a study file over those of the file it extends.
 
     Mappings are merged key by key, and null deletes a key of the extended file; everything else is replaced as a whole.
     ``base`` is made absolute where it is a file beside the study.
 
     Args:
         path: The file.
-        opened: Files whose extension this one is.
 
     Raises:
         ConfigError: If a file cannot be read, is not YAML, holds a key twice or extends itself.
     """
-    if path.resolve() in opened:
-        raise ConfigError(f"{path}: extends: the files extend each other in a circle; remove one of the lines")
+    merged: dict[str, Any] = {}
+    for values in extension_chain(path, _read_study, _extended):
+        merged.pop("name", None)  # a name is also a folder, which two studies must not share
+        merged = merge(merged, values)
+    return merged
+
+
+def _read_study(path: Path) -> dict[str, Any]:
     values = read_yaml(path)
-    if "base" in values:
-        values["base"] = _beside(path, values["base"])
-    parent = values.pop("extends", None)
-    if parent is None:
-        return values
+    return values | {"base": _beside(path, values["base"])} if "base" in values else values
+
+
+def _extended(path: Path, parent: Any) -> Path:
     if not isinstance(parent, str) or not (path.parent / parent).is_file():
         raise ConfigError(f"{path}: extends: {parent!r} is not a file; give a path relative to this file")
-    inherited = read_study_file(path.parent / parent, (*opened, path.resolve()))
-    inherited.pop("name", None)  # a name is also a folder, which two studies must not share
-    return merge(inherited, values)
+    return path.parent / parent
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -65,28 +64,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"{path}: holds {found} instead of a study; write its settings by name (question, base, plan)"
         )
-    numbered: dict[str, Any] = _numbers(values)
+    numbered: dict[str, Any] = exponents_as_numbers(values)
     return numbered
-
-
-def yaml_of(values: Mapping[str, Any]) -> str:
-    """Plain values as YAML, with every text in quotes that some reader of YAML could take for a number, as 1e-3."""
-    text: str = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
-    return text
-
-
-class _Dumper(yaml.SafeDumper):  # type: ignore[misc]  # yaml has no types
-    """Writes no aliases, and texts that could be numbers in quotes."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-    def represent_str(self, data: str) -> Any:
-        style = None if _PLAIN_TEXT.fullmatch(data) else '"'
-        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
-
-
-_Dumper.add_representer(str, _Dumper.represent_str)
 
 
 def merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
@@ -115,12 +94,3 @@ def _beside(path: Path, base: Any) -> Any:
     if isinstance(base, str) and (path.parent / base).is_file():
         return str((path.parent / base).resolve())
     return base
-
-
-def _numbers(value: Any) -> Any:
-    """Numbers such as 1e-3, which YAML 1.1 takes for text, as numbers."""
-    if isinstance(value, dict):
-        return {key: _numbers(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_numbers(item) for item in value]
-    return float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value) else value

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from biformer_lit.common.files import write_text
+from biformer_lit.common.yaml_text import yaml_of
 from biformer_lit.sweep.spec.resolve import repeat_config, trial_config
-from biformer_lit.sweep.spec.study_file import yaml_of
 from biformer_lit.sweep.spec.study_spec import StudySpec
 from biformer_lit.sweep.trials.board import write_tensorboard, write_trial
 from biformer_lit.sweep.trials.claim import Claim
