@@ -14,7 +14,13 @@ from biformer_lit.running.invocation import is_command_line
 if TYPE_CHECKING:
     from biformer_lit.attention import BiLevelRoutingAttention, RoutingRecord, record_routing
     from biformer_lit.backbone import Backbone, BiFormer, LoadReport, convert_checkpoint, fold_norms, load_weights
-    from biformer_lit.data import image_transform
+    from biformer_lit.cli.reading import recipe
+    from biformer_lit.data import (
+        ClassificationDataModule,
+        DetectionDataModule,
+        SegmentationDataModule,
+        image_transform,
+    )
     from biformer_lit.plugins import AtomicCheckpointIO
     from biformer_lit.tasks import ClassificationTask, DetectionTask, SegmentationTask, load_task
 
@@ -30,12 +36,15 @@ __all__ = [
     "BiFormerLitError",
     "BiLevelRoutingAttention",
     "CheckpointError",
+    "ClassificationDataModule",
     "ClassificationTask",
     "ConfigError",
     "DataError",
+    "DetectionDataModule",
     "DetectionTask",
     "LoadReport",
     "RoutingRecord",
+    "SegmentationDataModule",
     "SegmentationTask",
     "__version__",
     "convert_checkpoint",
@@ -43,6 +52,7 @@ __all__ = [
     "image_transform",
     "load_task",
     "load_weights",
+    "recipe",
     "record_routing",
 ]
 
@@ -52,7 +62,10 @@ _HOMES = {
     **dict.fromkeys(
         ("Backbone", "BiFormer", "LoadReport", "convert_checkpoint", "fold_norms", "load_weights"), "backbone"
     ),
-    "image_transform": "data",
+    **dict.fromkeys(
+        ("ClassificationDataModule", "DetectionDataModule", "SegmentationDataModule", "image_transform"), "data"
+    ),
+    "recipe": "cli.reading",
     **dict.fromkeys(("ClassificationTask", "DetectionTask", "SegmentationTask", "load_task"), "tasks"),
 }
 

@@ -1,8 +1,10 @@
 """The command line read without running it: the config that it means, and how long that would take."""
 
 import functools
+import json
 import logging
 import re
+from collections.abc import Mapping
 from typing import Any, ClassVar, NoReturn
 
 import yaml
@@ -78,6 +80,29 @@ def build(config: dict[str, Any]) -> tuple[BiFormerTask, HFDataModule]:
     )  # the old name goes in jsonargparse 5
     built = instantiate(parser.parse_object({"subcommand": "fit", "fit": config})).fit
     return built.model, built.data
+
+
+def recipe(name: str, settings: Mapping[str, Any] | None = None) -> tuple[BiFormerTask, HFDataModule]:
+    """Build the task and the data module of a recipe, for a notebook or a script with a ``Trainer`` of its own.
+
+    What the recipe says of the trainer and the seed is left to the caller.
+
+    Args:
+        name: A recipe, or the path of a config file.
+        settings: Dotted key to value, put over the recipe's: ``{"data.batch_size": 32, "model.backbone.topk": 2}``.
+
+    Returns:
+        The task and the data module, not yet set up: nothing is read or downloaded.
+
+    Raises:
+        ConfigError: If there is no such recipe or setting, or a value is refused.
+    """
+    given = dict(settings or {})
+    for key in given:
+        if key.partition(".")[0] not in ("model", "data"):
+            raise ConfigError(f"{key}: is no setting of the task or the data; give it to your Trainer")
+    typed = (value if isinstance(value, str) else json.dumps(value) for value in given.values())
+    return build(complete_config(["--config", name, *map("--{}={}".format, given, typed)]))
 
 
 def estimate(config: dict[str, Any]) -> float:
