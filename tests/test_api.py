@@ -31,11 +31,15 @@ def test_the_example_runs(page, tmp_path, monkeypatch):
 
 def test_a_recipe_with_other_settings(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    settings = {"model.backbone.topk": [2, 4, "all", "all"], "data.augmentation.crop": None, "model.optim.lr": 1e-3}
+    settings = {
+        "model.backbone.topk": [2, 4, "all", "all"],
+        "data.augmentation.rand_augment": None,
+        "model.optim.lr": 1e-3,
+    }
     task, data = biformer_lit.recipe("digits", settings)
     assert task.backbone.topk == [2, 4, "all", "all"]
     assert task.optim.lr == 0.001
-    assert (data.augmentation.crop, data.batch_size) == (None, 64)
+    assert (data.augmentation.rand_augment, data.batch_size) == (None, 64)
 
 
 @pytest.mark.parametrize("name", ["digit_scenes_segmentation", "digit_scenes_detection"])
@@ -52,6 +56,7 @@ def test_recipes_of_every_kind(name):
         ("digitz", {}, "digitz: there is neither such a file nor such a recipe"),
         ("digits", {"model.backbone.topq": 1}, "topq"),
         ("digits", {"data.batch_size": "many"}, "batch_size"),
+        ("digits", {"data.augmentation.crop": "round"}, "augmentation.crop: .*round"),
         ("digits", {"trainer.max_epochs": 1}, "trainer.max_epochs: is no setting of the task or the data; give it to"),
     ],
 )

@@ -1,6 +1,7 @@
 """Configs that extend a recipe or another config: what comes out, what is refused, and that no recipe has changed."""
 
 import json
+import re
 
 import pytest
 import yaml
@@ -54,7 +55,7 @@ def test_a_recipe_is_extended(write):
 
 
 def test_files_extend_files_beside_them(write):
-    write("deep/first.yaml", "extends: digits\nseed_everything: 3\ntrainer: {max_epochs: 5}\n")
+    write("deep/first.yaml", "extends: cifar10\nseed_everything: 3\ntrainer: {max_epochs: 5}\n")
     write("deep/digits", "extends: first.yaml\ntrainer: {max_epochs: 6}\n")  # a file goes before a recipe of its name
     last = write("last.yaml", "extends: deep/digits\nmodel: {init_args: {label_smoothing: 0}}\n")
     config = parse_fit(["--config", last])
@@ -131,7 +132,7 @@ WRONG = [
     ("extends: mine.yaml\n", r"extends: the files extend each other in a circle; remove one"),
     ("extends: there.yaml\n", r"extends: the files extend each other in a circle; remove one"),
     ("extends: list.yaml\n", r"list.yaml: holds a list instead of settings; write"),
-    ("extends: broken.yaml\n", r"broken.yaml: line 1: not YAML"),
+    ("extends: broken.yaml\n", r"broken.yaml: line 2: not YAML"),
     ("extends: digits\ntrainer: {+plugins: [a]}\n", r"trainer.\+plugins: .* has no trainer.plugins; write plugins"),
 ]
 
@@ -150,3 +151,11 @@ def test_everything_wrong_is_one_clear_line(text, message, write):
 def test_a_setting_that_does_not_exist_is_named(write):
     with pytest.raises(ConfigError, match=r"trainer\.max_epoch: there is no such setting"):
         parse_fit(["--config", write("mine.yaml", "extends: digits\ntrainer: {max_epoch: 5}\n")])
+
+
+def test_the_example_of_the_documentation(write, root):
+    (block,) = re.findall(r"```yaml\n(# mine.yaml.*?)```", (root / "docs/training.md").read_text(), re.DOTALL)
+    config = parse_fit(["--config", write("mine.yaml", block)])
+    assert config["data"]["init_args"]["dataset"] == "path/to/folder"
+    assert [one["class_path"].rpartition(".")[2] for one in config["trainer"]["callbacks"]][-1] == "Timer"
+    assert len(config["trainer"]["callbacks"]) == 4

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NoReturn
 import yaml
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from biformer_lit.cli.training import SETTINGS, BiFormerCLI, TrainingParser
+from biformer_lit.cli.training import SETTINGS, BiFormerCLI, TrainingParser, own_error
 from biformer_lit.data import HFDataModule
 from biformer_lit.errors import ConfigError
 from biformer_lit.profiling import estimate_seconds
@@ -102,7 +102,11 @@ def recipe(name: str, settings: Mapping[str, Any] | None = None) -> tuple[BiForm
         if key.partition(".")[0] not in ("model", "data"):
             raise ConfigError(f"{key}: is no setting of the task or the data; give it to your Trainer")
     typed = (value if isinstance(value, str) else json.dumps(value) for value in given.values())
-    return build(complete_config(["--config", name, *map("--{}={}".format, given, typed)]))
+    config = complete_config(["--config", name, *map("--{}={}".format, given, typed)])
+    try:
+        return build(config)
+    except ValueError as error:
+        raise own_error(error) from None
 
 
 def estimate(config: dict[str, Any]) -> float:

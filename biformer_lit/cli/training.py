@@ -199,7 +199,7 @@ class BiFormerCLI(LightningCLI):
         try:
             super().instantiate_classes()
         except ValueError as error:
-            raise _own_error(error) from error
+            raise own_error(error) from error
         if self._held is not None:
             check_size(self.model, *self._held)
         self.datamodule.given_settings = self._given
@@ -253,8 +253,8 @@ class BiFormerCLI(LightningCLI):
         print_results(self.trainer, self.model)
 
 
-def _own_error(error: BaseException) -> BaseException:
-    """The error of ours that ``error`` was raised from, or that says what is not installed, or ``error`` itself."""
+def own_error(error: BaseException) -> BaseException:
+    """Return the error of ours that ``error`` was raised from, or one that says what is not installed, or ``error``."""
     missing = next((cause for cause in causes(error) if isinstance(cause, ModuleNotFoundError)), None)
     classes = _CLASS_PATH.findall(str(error))
     if missing is not None and classes:

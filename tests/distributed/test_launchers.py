@@ -151,7 +151,7 @@ def test_a_study_as_an_array(root, tmp_path):
 def documented(root):
     """The commands of docs/scaling.md."""
     blocks = re.findall(r"```bash\n(.*?)```", (root / "docs/scaling.md").read_text(), re.DOTALL)
-    return [shlex.split(line) for block in blocks for line in block.splitlines()]
+    return [shlex.split(line) for block in blocks for line in block.replace("\\\n", "").splitlines()]
 
 
 def test_what_is_documented_can_be_typed(root, tmp_path, monkeypatch):
