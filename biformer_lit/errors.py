@@ -1,4 +1,4 @@
-"""What can go wrong because of something a user gave us.
+"""Errors that are caused by input of the user.
 
 Every message is one line that names the field, what was wrong with it and what to do. The command line
 prints the message alone and exits with status 2; in Python these are ordinary ``ValueError`` s.
@@ -53,7 +53,7 @@ class DiskFullError(BiFormerLitError):
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether an error says that there is no room, be it on the disk, in a quota or under a limit of file sizes."""
+    """Return whether an error means a full disk, an exhausted quota or a limit on file sizes."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     return isinstance(error, DiskFullError) or bool(DISK_FULL.search(str(error)))
@@ -70,7 +70,7 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def lost_contact(error: BaseException) -> bool:
-    """Whether an error only says that another process of the run has ended or does not answer."""
+    """Return whether an error only says that another process of the run has ended or does not answer."""
     return any(
         type(cause).__name__ in _CONNECTION_ERRORS
         or (isinstance(cause, RuntimeError) and _CONNECTION_TEXT.search(str(cause)) is not None)

@@ -16,7 +16,7 @@ _plugin: ContextVar[str | None] = ContextVar("plugin", default=None)
 
 @dataclass(frozen=True)
 class Entry(Generic[T]):
-    """What stands under a name.
+    """Registered value with its origin.
 
     Attributes:
         value: What was registered.
@@ -29,7 +29,7 @@ class Entry(Generic[T]):
 
 
 class Registry(Mapping[str, T]):
-    """What can be chosen by name: a mapping in the order of registration.
+    """Registered values by name: a mapping in the order of registration.
 
     Args:
         kind: What is registered, for messages, such as ``attention pattern``.

@@ -1,4 +1,4 @@
-"""What every attention pattern shares: projections, local context enhancement, and the contract."""
+"""Base of all attention patterns: projections, local context enhancement, and the contract."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -82,10 +82,10 @@ class Attention(nn.Module, ABC):
 
     @abstractmethod
     def cost(self, height: int, width: int) -> AttentionCost:
-        """What :meth:`attend` costs for one map of this size in tokens."""
+        """Return the cost of :meth:`attend` for one map of this size in tokens."""
 
     def shortfall(self, height: int, width: int) -> str | None:
-        """What a map of this size is too small for, in words for the user; None if it is large enough.
+        """Return what a map of this size is too small for, in words for the user; None if it is large enough.
 
         Args:
             height: Rows of tokens of the map.

@@ -110,7 +110,7 @@ class BiLevelRoutingAttention(Attention):
             self.routing_seed.copy_(seed)
 
     def grid(self, height: int, width: int) -> RegionGrid:
-        """How a map of this size is cut; a side with fewer tokens than regions has a region for each."""
+        """Return the regions of a map of this size; a side with fewer tokens than regions has one region per token."""
         if self.regions == "auto":
             regions = optimal_regions(height, width, int(self.topk))
         else:

@@ -61,7 +61,7 @@ class DeformableAttention(Attention):
         )
 
     def points(self, q: Tensor) -> Tensor:
-        """Where keys and values are read.
+        """Return the points at which keys and values are read.
 
         Args:
             q: Queries (N, H, W, C).

@@ -13,7 +13,7 @@ from biformer_lit.ops import RegionGrid, partition
 
 @dataclass(frozen=True)
 class RoutingRecord:
-    """What one bi-level routing attention decided for one batch.
+    """Decisions of one bi-level routing attention for one batch.
 
     G is 1 where the heads share their routing and the number of heads where each routes for itself.
 

@@ -66,7 +66,7 @@ class WindowAttention(Attention):
         )
 
     def _mask(self, grid: RegionGrid, down: int, right: int, device: torch.device) -> Tensor | None:
-        """Which query sees which key in each window (G, t, t), None if all see all."""
+        """Return a mask (G, t, t) of the keys that each query of a window sees, None if all see all."""
         if grid.divisible and not down and not right:
             return None
         whole = grid.padded()

@@ -62,7 +62,7 @@ def _fold_row(row: nn.Sequential) -> None:
 
 
 def _scale_and_shift(norm: nn.Module) -> tuple[Tensor, Tensor]:
-    """What a BatchNorm does in evaluation: ``x * scale + shift``."""
+    """Return a BatchNorm in evaluation as ``x * scale + shift``."""
     if not isinstance(norm, nn.BatchNorm2d) or norm.running_var is None or norm.running_mean is None:
         raise ConfigError("fold_norms: the last norm is gone already; give a network as it was trained")
     scale = norm.weight * (norm.running_var + norm.eps).rsqrt()

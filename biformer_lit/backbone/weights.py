@@ -45,7 +45,7 @@ _WRAPPER = re.compile(r"^(?:module\.|_orig_mod\.|net\.|model\.)+")
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What :func:`load_weights` loaded.
+    """Result of :func:`load_weights`.
 
     Attributes:
         source: Where the weights came from, for people: the file and which of its copies.
@@ -65,7 +65,7 @@ class LoadReport:
 
 
 def is_released(state_dict: Mapping[str, Any]) -> bool:
-    """Whether the parameter names are those of the released code."""
+    """Return whether the parameter names are those of the released code."""
     return any(key.startswith("downsample_layers.") for key in state_dict)
 
 
@@ -101,13 +101,13 @@ def rename_released(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def check_fits(model: nn.Module, state_dict: Mapping[str, Any]) -> str | None:
-    """What keeps ``state_dict`` from filling ``model``, as one readable line, or None if nothing does."""
+    """Return why ``state_dict`` does not fit ``model``, as one readable line, or None if it fits."""
     own = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     return describe_misfit(own, {key: tuple(value.shape) for key, value in state_dict.items()})
 
 
 def describe_misfit(own: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]]) -> str | None:
-    """How shapes that are given differ from a model's own, as one readable line, or None if they do not."""
+    """Return how given shapes differ from a model's own, as one readable line, or None if they do not."""
     problems = []
     for what, keys in (
         ("missing", [key for key in own if key not in given]),

@@ -1,4 +1,4 @@
-"""What the device can do at best, to hold measured times against."""
+"""Peak throughput of a device, to compare measured times with."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from biformer_lit.benchmark.turns import seconds_of
 
 @dataclass(frozen=True)
 class Roofline:
-    """What the device can do at best, measured.
+    """Measured peak throughput of a device.
 
     Attributes:
         matmul: Multiply-adds per second of a large matrix product.

@@ -1,4 +1,4 @@
-"""What all benchmarks take: a type, and somebody else's implementation."""
+"""Arguments of all benchmarks: a data type, and another implementation."""
 
 import importlib
 from collections.abc import Callable
@@ -19,7 +19,7 @@ def precision(dtype: DType, device: torch.device) -> AbstractContextManager[obje
 
 
 def find_callable(path: str) -> Callable[..., Any]:
-    """What ``module:callable`` names.
+    """Import the callable named by ``module:callable``.
 
     Raises:
         ConfigError: If there is no such module or no such callable in it.

@@ -24,7 +24,7 @@ _FIGURES = ("map", "map_50", "map_75", "map_small", "map_medium", "map_large", "
 
 
 def coco_entries(image_id: int | str, objects: Arrays, category_ids: Sequence[int] | None = None) -> list[Entry]:
-    """What COCO's lists of truth and of predictions have in common, for each object of an image.
+    """Return the fields that COCO's lists of ground truth and of predictions share, for each object of an image.
 
     Args:
         image_id: Number or name of the image.
@@ -65,7 +65,7 @@ def _as_written(value: Any) -> float:
 
 @dataclass(frozen=True)
 class CocoScores:
-    """What :func:`coco_scores` finds, between 0 and 1.
+    """Result of :func:`coco_scores`, between 0 and 1.
 
     Attributes:
         figures: ``map`` (average precision, averaged over classes and IoU 0.50 to 0.95), ``map_50``, ``map_75``,

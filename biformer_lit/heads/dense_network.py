@@ -1,4 +1,4 @@
-"""What the networks of dense tasks have in common: a backbone, a norm for each of its maps, heads."""
+"""Base of the networks of dense tasks: a backbone, a norm for each of its maps, heads."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar

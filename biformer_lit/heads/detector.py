@@ -92,7 +92,7 @@ class Detector(DenseNetwork):
         self._compiled = torch.compile(self.levels, *args, **kwargs)
 
     def __getstate__(self) -> dict[str, Any]:
-        """What copies and other processes get: as of any module, not what is compiled."""
+        """Return the state for copies and other processes: that of any module, without compiled code."""
         state = super().__getstate__()  # type: ignore[no-untyped-call]
         return {**state, "_compiled": None}
 

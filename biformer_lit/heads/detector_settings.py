@@ -1,4 +1,4 @@
-"""What a detector is made of."""
+"""Settings of a detector."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -10,7 +10,7 @@ DetectionHead: TypeAlias = Literal["retinanet", "faster_rcnn", "mask_rcnn"]
 
 @dataclass(frozen=True)
 class DetectorSettings:
-    """What a detector's pyramid and head are made of.
+    """Settings of a detector's pyramid and head.
 
     Args:
         head: ``retinanet``, ``faster_rcnn``, or ``mask_rcnn``, which also predicts masks.

@@ -104,6 +104,6 @@ def undecayed(net: nn.Module, prefix: str) -> set[str]:
 
 
 def _inner(net: nn.Module, prefix: str) -> tuple[nn.Module, str]:
-    """What timm's extractor wraps, where it does."""
+    """Return the model that timm's extractor wraps, or the model itself if it wraps none."""
     inner = getattr(net, "model", None)
     return (inner, f"{prefix}model.") if isinstance(inner, nn.Module) else (net, prefix)

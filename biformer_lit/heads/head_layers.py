@@ -1,4 +1,4 @@
-"""What the heads are made of."""
+"""Layers of the heads."""
 
 from typing import Any, Literal, TypeAlias
 
@@ -90,7 +90,7 @@ ASPECT_RATIOS = (0.5, 1.0, 2.0)
 
 
 class NoBackbone(nn.Module):
-    """What torchvision's detectors are given where they ask for a backbone; it only tells the levels' channels."""
+    """Stand-in for the backbone that torchvision's detectors ask for; it only states the channels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

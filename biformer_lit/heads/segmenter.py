@@ -22,7 +22,7 @@ _CHANNELS = {"semantic_fpn": 256, "upernet": 512}
 
 @dataclass(frozen=True)
 class SegmenterSettings:
-    """What a head is made of.
+    """Settings of a segmentation head.
 
     Args:
         head: ``semantic_fpn`` or ``upernet``.

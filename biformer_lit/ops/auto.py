@@ -1,4 +1,4 @@
-"""Which backend ``auto`` means: a table by device and type that ``scripts/bench_attention.py --retune true`` remakes.
+"""Backend for ``auto``: a table by device and data type, written by ``scripts/bench_attention.py --retune true``.
 
 Dense attention under a mask computes 1 / share times the products that routing needs, but in one large call without a
 gather; so above some share of the map, ``dense_share``, it is the faster, in the way that ``dense`` names. Below,

@@ -50,7 +50,7 @@ def attend_masked_matmul(x: Routed) -> Tensor:
 
 
 def region_mask(index: Tensor, grid: RegionGrid, bias: Tensor) -> Tensor:
-    """Which token sees which, from the routing index.
+    """Return a mask of the tokens that each token sees, from the routing index.
 
     Args:
         index: Region numbers (N, R, k).

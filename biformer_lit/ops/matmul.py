@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def matmul_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:
-    """What ``F.scaled_dot_product_attention`` computes.
+    """Compute the same as ``F.scaled_dot_product_attention``.
 
     Args:
         query: Queries (..., t, C).

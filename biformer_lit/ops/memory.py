@@ -1,4 +1,4 @@
-"""How much memory a device has left for one large tensor."""
+"""Memory that a device has left for one large tensor."""
 
 import contextlib
 import os

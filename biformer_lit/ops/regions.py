@@ -1,4 +1,4 @@
-"""How a feature map is cut into regions, and the tensor moves between map and regions."""
+"""Division of a feature map into regions, and tensor moves between map and regions."""
 
 import math
 import operator
@@ -83,7 +83,7 @@ class RegionGrid:
 
     @property
     def divisible(self) -> bool:
-        """Whether the regions cover the map without overhang."""
+        """True if the regions cover the map without overhang."""
         return self.padding == (0, 0)
 
     def padded(self) -> "RegionGrid":
@@ -99,7 +99,7 @@ class RegionGrid:
         return (row[:, None] * self.columns + column[None, :]).flatten()
 
     def valid_tokens(self, device: torch.device) -> Tensor | None:
-        """Which tokens of each region are real, shape (R, t), or None where all count."""
+        """Return a mask (R, t) of the tokens inside the map, or None if all are."""
         if self.divisible or not self.masked:
             return None
         real = torch.ones(1, self.height, self.width, 1, dtype=torch.bool, device=device)

@@ -48,7 +48,7 @@ def _pool_tokens(x: Tensor, grid: RegionGrid, pool: RoutingPool) -> Tensor:
 def affinities(
     q: Tensor, k: Tensor, grid: RegionGrid, *, pool: RoutingPool = "mean", heads: int | None = None
 ) -> Tensor:
-    """How much each region's pooled query likes each region's pooled key (paper, eq. 3).
+    """Return the affinity of each region's pooled query to each region's pooled key (paper, eq. 3).
 
     Computed in float32 at least, also under autocast: in bfloat16 near ties flip, and 2 to 9 % of the output with
     them.

@@ -1,4 +1,4 @@
-"""What every backend of routed attention is given."""
+"""Argument of all backends of routed attention."""
 
 from dataclasses import dataclass
 

@@ -30,7 +30,7 @@ MOST_REGIONS = 31  # of a tile: a bit each, without the sign
 
 @dataclass(frozen=True)
 class Tiles:
-    """How the work is cut into programs.
+    """Division of the work into programs.
 
     Attributes:
         group: Regions of a tile; above 1 they are whole and walk over all regions under a mask.
@@ -205,7 +205,7 @@ _attend.register_autograd(_differentiate, setup_context=_keep)
 
 
 def invert(index: Tensor) -> tuple[Tensor, Tensor]:
-    """Who reads each region: the inverse of the routing.
+    """Return the readers of each region: the inverse of the routing.
 
     Args:
         index: Routed regions (N, R, k).
@@ -221,7 +221,7 @@ def invert(index: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def meetings(index: Tensor, group: int, *, inverse: bool = False) -> Tensor:
-    """Which regions each group of regions reads, or is read by.
+    """Return the regions that each group of regions reads, or is read by.
 
     Args:
         index: Routed regions (N, R, k).
@@ -240,7 +240,7 @@ def meetings(index: Tensor, group: int, *, inverse: bool = False) -> Tensor:
 
 @dataclass(frozen=True)
 class _Call:
-    """What all kernels of one call take."""
+    """Arguments of all kernels of one call."""
 
     qkv: tuple[Tensor, ...]
     spacing: tuple[int, int]
@@ -311,7 +311,7 @@ class _Call:
 
 
 def _spacing(x: Tensor) -> tuple[int, int] | None:
-    """How far apart the images and the pixels of a map lie; None where that is no one number, or channels are apart."""
+    """Return the strides of images and pixels of a map; None if either is not one number, or channels are apart."""
     _, height, width, channels = x.shape
     images, rows, columns, adjacent = x.stride()
     if (channels > 1 and adjacent != 1) or (height > 1 and width > 1 and rows != width * columns):

@@ -1,4 +1,4 @@
-"""What a network costs: parameters, multiply-adds and activation memory by count, speed and memory by measurement."""
+"""Costs of a network: parameters, multiply-adds and activation memory counted, speed and memory measured."""
 
 from biformer_lit.profiling.command import cost_table, profile
 from biformer_lit.profiling.complexity import CELLS, complexity

@@ -83,7 +83,7 @@ def cost_table(costs: list[Cost], title: str) -> Table:
 
 
 def _speed_line(speed: Speed, image: torch.Tensor, train: bool) -> str:
-    """What was measured, where and how, for people."""
+    """Return what was measured, where and how, as one line."""
     what = "forward and backward" if train else "inference"
     where = f"CPU, {torch.get_num_threads()} threads"
     if image.device.type == "cuda":

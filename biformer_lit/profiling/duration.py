@@ -1,4 +1,4 @@
-"""How long a training run would take here, from a few of its steps."""
+"""Estimated duration of a training run on this machine, from a few of its steps."""
 
 import itertools
 import statistics

@@ -26,7 +26,7 @@ _UNLIT = 0.56  # brightness of the photo where a heat map is zero
 
 
 def region_boxes(grid: RegionGrid, stride: int, size: tuple[int, int]) -> Array:
-    """Where the regions lie in the image.
+    """Return the boxes of the regions in the image.
 
     Args:
         grid: How the map is cut.
@@ -69,7 +69,7 @@ def spread_regions(values: Array, grid: RegionGrid, stride: int, size: tuple[int
 
 
 def routed_strength(record: RoutingRecord, image: int, region: int) -> Array:
-    """How strongly a region reads each region.
+    """Return how strongly a region reads each region.
 
     Args:
         record: What the block decided.

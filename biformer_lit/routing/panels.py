@@ -99,7 +99,7 @@ def draw_attention(axes: Axes, seen: View) -> float:
 
 
 def draw_degree(axes: Axes, seen: View) -> float:
-    """How often each region is read, hatched where never; returns the value of the brightest colour."""
+    """Draw how often each region is read, hatched if never; return the value of the brightest colour."""
     top = float(seen.degree.max())
     _show(axes, seen, paint_heat(seen.photo, seen.degrees, top, DEGREE_COLOURS))
     for box, share in zip(seen.boxes, seen.degree, strict=True):

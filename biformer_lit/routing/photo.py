@@ -26,7 +26,7 @@ _LONGEST = 8  # times as long as wide: more than a photo is, less than what fill
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a photo becomes the network's input.
+    """Settings that turn a photo into the network's input.
 
     Args:
         size: Pixels of the shorter side.
@@ -70,7 +70,7 @@ class Preprocessing:
 
 
 def find_preprocessing(checkpoint: str | Path) -> Preprocessing:
-    """What a run fed its network: as its checkpoint says, or its config beside the folder of its checkpoints.
+    """Return a run's preprocessing from its checkpoint, or from the config above the folder of its checkpoints.
 
     Checkpoints of version 0.1 say nothing of the data.
 

@@ -12,7 +12,7 @@ from biformer_lit.ops import RegionGrid
 
 
 def chosen(index: Tensor) -> Tensor:
-    """Which regions each region reads, as a mask.
+    """Return the regions that each region reads, as a mask.
 
     Args:
         index: Routed regions (..., R, k), int64, no region twice in a row.
@@ -26,7 +26,7 @@ def chosen(index: Tensor) -> Tensor:
 
 
 def in_degree(index: Tensor) -> Tensor:
-    """How often each region is chosen.
+    """Return how often each region is chosen.
 
     Args:
         index: Routed regions (N, G, R, k).
@@ -38,7 +38,7 @@ def in_degree(index: Tensor) -> Tensor:
 
 
 def indegree_entropy(index: Tensor) -> Tensor:
-    """How evenly the regions are read: entropy of the in-degree distribution over log R.
+    """Return how evenly the regions are read: entropy of the in-degree distribution over log R.
 
     Args:
         index: Routed regions (N, G, R, k) of at least two regions.

@@ -49,12 +49,12 @@ def _difference(names: Sequence[str], known: Sequence[str], unknown: list[str]) 
 
 
 def are_numbers(names: Sequence[str]) -> bool:
-    """Whether all of these names are whole numbers, as classes without names are called."""
+    """Return whether all of these names are whole numbers, as classes without names are called."""
     return all(name.isdecimal() for name in names)
 
 
 def _folded(name: str) -> str:
-    """What is left of a name without case, spaces, and the ways to write the same letter."""
+    """Return a name without case, spaces, and variant forms of the same letter."""
     return "".join(unicodedata.normalize("NFKC", name).casefold().replace("_", " ").replace("-", " ").split())
 
 
