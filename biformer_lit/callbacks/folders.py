@@ -1,4 +1,4 @@
-"""Where predictions go: never over something that is there."""
+"""Folders for predictions, in which no existing file is replaced."""
 
 from collections.abc import Mapping
 from pathlib import Path

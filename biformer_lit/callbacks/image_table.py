@@ -1,4 +1,4 @@
-"""Which file of a folder of predictions belongs to which image of the data set."""
+"""Table that relates the files of a folder of predictions to the images of the data set."""
 
 import csv
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ NAMES = ("file", "image_id")
 
 
 def named_images(batch: Mapping[str, Any], count: int) -> Iterator[dict[str, Any]]:
-    """What identifies each of the ``count`` images of a batch besides its row, by name; empty where nothing does."""
+    """Yield what identifies each of the ``count`` images of a batch besides its row, by name; empty if nothing does."""
     for i in range(count):
         yield {name: batch[name][i] for name in NAMES if name in batch}
 

@@ -1,4 +1,4 @@
-"""What the classes are called in pictures and files."""
+"""Names of the classes in pictures and files."""
 
 from typing import Any
 

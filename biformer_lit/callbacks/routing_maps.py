@@ -1,4 +1,4 @@
-"""Which regions are read, while the network learns."""
+"""Pictures and statistics of the routing during training."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

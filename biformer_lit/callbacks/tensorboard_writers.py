@@ -1,4 +1,4 @@
-"""Where pictures and texts go."""
+"""TensorBoard writers of a trainer."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""How fast a run trains."""
+"""Speed of training."""
 
 import time
 from typing import Any

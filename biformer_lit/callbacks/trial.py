@@ -153,7 +153,7 @@ class TrialReport(Callback):
         append_line(self.folder / "progress.jsonl", line)
 
     def _problem(self, task: LightningModule, metrics: dict[str, float], epoch: int) -> BiFormerLitError | None:
-        """What is wrong with an epoch's metrics."""
+        """Return what is wrong with an epoch's metrics."""
         if self.metric in metrics and self.metric in getattr(task, "unmeasured", ()):
             return DataError(
                 f"{self.metric} cannot be measured in epoch {epoch}: the validation data holds nothing that counts; "
@@ -223,7 +223,7 @@ def _is_training(trainer: Trainer) -> bool:
 
 
 def _planned_epochs(trainer: Trainer) -> int:
-    """How many epochs the run is to have, by ``max_epochs`` and ``max_steps``, whichever comes first."""
+    """Return the planned number of epochs by ``max_epochs`` and ``max_steps``, whichever comes first."""
     limits: list[int] = []
     if trainer.max_epochs is not None and trainer.max_epochs >= 0:
         limits.append(trainer.max_epochs)
@@ -234,7 +234,7 @@ def _planned_epochs(trainer: Trainer) -> int:
 
 
 def failure_kind(exception: BaseException) -> Literal["nan", "oom", "disk", "error"]:
-    """What kind of failure an exception, or one that it was raised from, stands for."""
+    """Return the kind of failure that an exception, or one of its causes, stands for."""
     for cause in causes(exception):
         code = cause.errno if isinstance(cause, OSError) else None
         if isinstance(cause, DivergenceError):

@@ -1,4 +1,4 @@
-"""When a callback that draws the first validation images has its turn."""
+"""Schedule of the callbacks that draw the first validation images."""
 
 from lightning.pytorch import Callback, Trainer
 
@@ -26,7 +26,7 @@ class DrawsInTurns(Callback):
         self.drawn: int | None = None  # the epoch of the last drawing
 
     def has_turn(self, trainer: Trainer) -> bool:
-        """Whether this validation is to be drawn, by this process."""
+        """Return whether this validation is to be drawn, by this process."""
         if not trainer.is_global_zero or trainer.sanity_checking or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return False
         turn = trainer.current_epoch // self.every_n_epochs  # validation may come in every second epoch only

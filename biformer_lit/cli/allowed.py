@@ -1,4 +1,4 @@
-"""What a config may name: classes of the documented bases, and nothing else.
+"""Check of the classes that a config names: those of the documented bases, and nothing else.
 
 The parser checks a class where an annotation asks for a certain one. In places Lightning's ask for ``object`` or a
 ``Callable``, where the parser would take whatever can be imported, ``os.system`` among it.
@@ -89,7 +89,7 @@ def _check_class(path: str, extra: Any, where: str) -> None:
 
 
 def imported(path: str) -> Any:
-    """What a dotted path names, if its module has been imported; the parser has imported what it will make."""
+    """Return what a dotted path names if its module has been imported, as the parser does before it builds it."""
     module, *names = path.split(".")
     while names and f"{module}.{names[0]}" in sys.modules:
         module = f"{module}.{names.pop(0)}"

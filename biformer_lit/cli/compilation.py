@@ -1,4 +1,4 @@
-"""What a file may say about ``torch.compile``: a closed list; the rest is typed.
+"""Options of ``torch.compile`` that a file may set, a closed list; all others have to be typed.
 
 Inductor's options name the compiler that it runs and folders that it writes to, and dynamo imports a backend by its
 name. A config, a study or a recipe may come from somebody else; what stands on the command line is the user's own.

@@ -1,4 +1,4 @@
-"""What somebody gave of the settings, by typing it or in a config, as opposed to defaults."""
+"""Settings that were given on the command line or in a config, as opposed to defaults."""
 
 from typing import Any
 

@@ -13,7 +13,7 @@ _ENOUGH = 4096  # files that may be open
 
 
 def limit_reached(error: BaseException) -> str | None:
-    """What to tell the user if ``error`` comes from too few files that may be open, or from too little memory."""
+    """Return the message for an error caused by the limit of open files or by a lack of memory, or None."""
     for cause in causes(error):
         by_number = isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE)
         if by_number or (isinstance(cause, OSError | RuntimeError) and _FILES.search(str(cause))):

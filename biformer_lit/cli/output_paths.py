@@ -1,4 +1,4 @@
-"""Where a run is to write, looked at before anything is built: a path is a path, or is refused.
+"""Check of a run's output paths before anything is built.
 
 Libraries below take more than paths: fsspec reads ``::`` as a chain of file systems and ``NAME://`` as another one, in
 which checkpoints would be lost or a run end with a traceback after its first epoch.
@@ -75,7 +75,7 @@ def _outputs(settings: Any, key: str) -> Iterator[tuple[str, str]]:
 
 
 def _below(name: str, logger: Any) -> list[str]:
-    """What a logger adds to its folder."""
+    """Return what a logger adds to its folder."""
     parts = [logger.get("name"), logger.get("version"), logger.get("sub_dir")] if name == "save_dir" else []
     return [part for part in parts if isinstance(part, str) and part]
 
@@ -85,7 +85,7 @@ def _is_remote(path: str) -> bool:
 
 
 def _address(path: str) -> str | None:
-    """What to say of a path that is none."""
+    """Return the message for an address that is no path."""
     if "::" not in path and not _SCHEME.match(path):
         return None
     return (
@@ -95,7 +95,7 @@ def _address(path: str) -> str | None:
 
 
 def _impossible(path: str) -> str | None:
-    """What to say of a path that no file system takes."""
+    """Return the message for a path that no file system accepts."""
     if "\0" in path:
         return "holds a character of number 0; write a path without it"
     place = Path(path).expanduser().absolute()
@@ -105,7 +105,7 @@ def _impossible(path: str) -> str | None:
 
 
 def _blocked(path: str) -> str | None:
-    """What to say of a folder that cannot be made or written to."""
+    """Return the message for a folder that cannot be created or written to."""
     place = Path(path).expanduser().absolute()
     for parent in (place, *place.parents):
         if parent.is_dir():

@@ -1,4 +1,4 @@
-"""How the command line refuses what it was given: one line and exit status 2."""
+"""Errors of the command line: one line and exit status 2."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Where a run writes: a folder of its own, and the checkpoints that earlier runs of the same config left there."""
+"""Folder of a run, and the checkpoints that earlier runs of the same config left beside it."""
 
 import os
 import re
@@ -47,7 +47,7 @@ def _claim(logger: Any) -> int:
 
 
 def _made(folder: Path) -> bool:
-    """Whether a folder was not there and is now; of several processes that ask, one is told so."""
+    """Return whether a folder was not there and is now; of several processes that ask, one is told so."""
     try:
         folder.mkdir()
     except FileExistsError:
@@ -87,7 +87,7 @@ def newest_checkpoint(name: str, trainer: Namespace) -> str:
 
 
 def _handed_on(name: str) -> str | None:
-    """What the process has found that launched this one as a rank of its run; it may have saved another since."""
+    """Return what the process that launched this rank has found; another may have been saved since."""
     parent, _, rest = os.environ.get(_HANDED_ON, "").partition(" ")
     asked, _, path = rest.partition(" ")
     return path if parent == str(os.getppid()) and asked == name and "LOCAL_RANK" in os.environ else None

@@ -67,7 +67,7 @@ def plain_messages() -> Iterator[None]:
 
 
 def _writable(stream: Any) -> bool:
-    """Whether a line can be written, as errors do not say which file they are of."""
+    """Return whether a line can be written, as errors do not say which file they are of."""
     try:
         stream.write("\n")
         stream.flush()

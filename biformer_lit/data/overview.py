@@ -42,7 +42,7 @@ class PartOverview:
 
     @property
     def complete(self) -> bool:
-        """Whether every row was counted."""
+        """True if every row was counted."""
         return self.counts is not None and self.counted == self.rows
 
     def describe(self) -> str:

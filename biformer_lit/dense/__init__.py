@@ -1,1 +1,1 @@
-"""What segmentation and detection have in common."""
+"""Shared parts of segmentation and detection."""

@@ -59,7 +59,7 @@ def decode_mask(value: Any, where: str) -> Integers:
 
 
 def decode_turned_mask(value: Any, where: str) -> tuple[Integers, bool]:
-    """What ``decode_mask`` does, and whether the mask says by an orientation of its own how it lies."""
+    """Decode a mask as ``decode_mask`` does, and return whether it has an orientation of its own."""
     with reading(where, "mask"):
         stored = stored_content(value)
         if isinstance(stored, bytes) and is_tiff(stored):
@@ -136,7 +136,7 @@ def require_size(mask: tuple[int, ...], image: tuple[int, int], where: str) -> N
 
 @dataclass(frozen=True)
 class LabelRange:
-    """Which stored numbers are which classes.
+    """Mapping of stored numbers to classes.
 
     Attributes:
         num_classes: Number of classes.

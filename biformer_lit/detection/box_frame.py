@@ -1,4 +1,4 @@
-"""Whether the objects of an image that EXIF turns are in pixels of the upright image or of the stored one."""
+"""Frame of the objects of an image with an EXIF rotation: pixels of the upright image or of the stored one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ class BoxFrame:
     def is_stored(
         self, row: dict[str, Any], size: tuple[int, int], turn: Turn, boxes: Tensor | None, masks: Sequence[Any]
     ) -> bool:
-        """Whether the objects are in pixels of the stored image.
+        """Return whether the objects are in pixels of the stored image.
 
         Args:
             row: The stored row.
@@ -66,7 +66,7 @@ class BoxFrame:
     def shown(
         self, row: dict[str, Any], size: tuple[int, int], turn: Turn, boxes: Tensor | None, masks: Sequence[Any]
     ) -> Literal["upright", "stored"] | None:
-        """What the row shows; the arguments are those of ``is_stored``. None if it shows nothing."""
+        """Return what the row shows, None if nothing; the arguments are those of ``is_stored``."""
         stored = turn.stored_size(size)
         if stored == size:
             return None

@@ -22,7 +22,7 @@ _ROUNDING = 1e-3  # pixels; a box of one pixel that is stored as float32 fractio
 
 
 class Repairs(NamedTuple):
-    """What was done about bad objects; each counts once among ``small``, ``duplicates`` and ``clipped``.
+    """Counts of repaired objects; each counts once among ``small``, ``duplicates`` and ``clipped``.
 
     Attributes:
         small: Objects left out because their box, within the image, is under one pixel wide or high, or because
@@ -51,7 +51,7 @@ class Repairs(NamedTuple):
         return cls(*(sum(column) for column in zip(*(cls(), *several), strict=True)))
 
     def describe(self) -> str:
-        """What was done in one line, and what may be wrong."""
+        """Return what was repaired in one line, and what may be wrong."""
         bad = (
             (self.small, "dropped (under a pixel, outside the image, or with an empty mask)"),
             (self.duplicates, "dropped as exact duplicates"),
@@ -170,7 +170,7 @@ def clip_boxes(boxes: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def first_of_each(boxes: Tensor, labels: Tensor, crowd: Tensor, masks: Tensor | None) -> Tensor:
-    """Whether an object differs from all before it in class, box, crowd or mask, bool (n,).
+    """Return whether an object differs from all before it in class, box, crowd or mask, bool (n,).
 
     Args:
         boxes: (n, 4).

@@ -1,4 +1,4 @@
-"""How many objects of each class a split holds, from its columns alone."""
+"""Numbers of objects of each class in a split, from its columns alone."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Whether objects lie in their images as they are read, or would if they were read otherwise.
+"""Check whether objects lie in their images as they are read, or would if read differently.
 
 Boxes of another format and run lengths of another order make numbers that training takes without complaint. They are
 looked at in some hundreds of rows, spread evenly, of whose images only the headers are read.
@@ -120,7 +120,7 @@ def _tell(split: str, message: str | None, refuse: bool) -> None:
 
 
 def _wrong_boxes(boxes: Tensor, sizes: Tensor, read: ReadObjects) -> tuple[str | None, bool]:
-    """What to say about boxes that leave their image or are empty, and whether that refuses the split."""
+    """Return the message about boxes that leave their image or are empty, and whether it refuses the split."""
     total, bad = len(boxes), _unfit(boxes, sizes, read.box_format, read.normalised)
     if bad < _FEWEST_TOLD or bad < 0.02 * total:
         return None, False
@@ -152,7 +152,7 @@ def _is_nonsense(bad: int, total: int) -> bool:
 
 
 def _is_sure(bad: int, left: int, total: int) -> bool:
-    """Whether too many boxes are wrong for chance where another format has none that is."""
+    """Return whether too many boxes are wrong for chance where another format has none that is."""
     return left == 0 and bad >= _SURE and bad > 0.2 * total
 
 
@@ -164,7 +164,7 @@ def _unfit(boxes: Tensor, sizes: Tensor, kind: str, normalised: bool) -> int:
 
 
 def _wrong_masks(several: list[_Masked], read: ReadObjects) -> tuple[str | None, bool]:
-    """What to say about masks that miss their own box, and whether that refuses the split."""
+    """Return the message about masks that miss their own box, and whether it refuses the split."""
     found = [_is_outside("as stored", one, read) for one in several]
     bad, total = found.count(True), len(found) - found.count(None)
     if bad < _FEWEST_TOLD or bad < 0.1 * total:
@@ -186,7 +186,7 @@ def _remedy(reading: str) -> str:
 
 
 def _is_outside(reading: str, masked: _Masked, read: ReadObjects) -> bool | None:
-    """Whether more than half of a mask is outside its box in some reading; None if it cannot be read so."""
+    """Return whether more than half of a mask is outside its box in some reading; None if it cannot be read so."""
     mask, box, size = masked
     kind = reading if reading in get_args(BoxFormat) else read.box_format
     if reading == "rows" and not (isinstance(mask, dict) and "counts" in mask):

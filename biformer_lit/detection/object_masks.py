@@ -60,7 +60,7 @@ def decode_object_mask(value: Any, size: tuple[int, int], normalised: bool, wher
 
 
 def stray_polygons(value: Any) -> int:
-    """How many of a mask's polygons are none: fewer than three points, or half a point."""
+    """Return how many of a mask's polygons are invalid: fewer than three points, or half a point."""
     polygons = _polygons(value) if isinstance(value, list | tuple) else []
     return len(polygons) - len(_sound(polygons))
 
@@ -89,7 +89,7 @@ def _sound(polygons: list[Any]) -> list[Any]:
 
 
 def _is_stray(points: Any) -> bool:
-    """Whether a list of numbers is no polygon; what is no list of numbers is refused where points are read."""
+    """Return whether a list of numbers is no polygon; what is no list of numbers is refused where points are read."""
     if not isinstance(points, list | tuple) or any(isinstance(number, list | tuple) for number in points):
         return False
     return len(points) < 6 or len(points) % 2 == 1
@@ -126,7 +126,7 @@ def outside_share(masks: Tensor, boxes: Tensor) -> Tensor:
 
 
 def has_pixels(masks: Tensor) -> Tensor:
-    """Whether anything is in each of the masks, uint8 (n, height, width); bool (n,)."""
+    """Return whether anything is in each of the masks, uint8 (n, height, width); bool (n,)."""
     return masks.flatten(1).any(1).bool()  # any of uint8 is uint8
 
 

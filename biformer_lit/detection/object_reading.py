@@ -50,7 +50,7 @@ class ObjectFields(NamedTuple):
 def find_fields(
     features: datasets.Features, column: str, box: str | None, category: str | None, mask: str | None
 ) -> ObjectFields:
-    """Which fields of the objects hold what.
+    """Find the fields of the objects.
 
     Args:
         features: The columns of the data set.
@@ -100,7 +100,7 @@ def _needed(
 
 
 def field_values(column: pa.ChunkedArray, field: str) -> pa.ChunkedArray:
-    """What is stored in one field of all objects of a split, one after the other."""
+    """Yield the stored values of one field of all objects of a split."""
     if pa.types.is_struct(column.type):
         return pc.list_flatten(pc.struct_field(column, field))
     return pc.struct_field(pc.list_flatten(column), field)
@@ -185,7 +185,7 @@ class ReadObjects:
     def _turn(
         self, row: dict[str, Any], values: Any, masks: list[Any], size: tuple[int, int], turn: Turn, where: str
     ) -> Turn:
-        """How the objects come upright: as their image does, or not at all because they are upright already."""
+        """Return the turn that makes the objects upright: that of their image, or none if they are upright already."""
         if turn == Turn():
             return turn
         boxes = None if self.normalised else corner_boxes(values, self.box_format, False, size, where)
@@ -246,7 +246,7 @@ class ReadObjects:
 
 
 def _first_of(objects: Objects, boxes: Tensor, keep: Tensor) -> Tensor:
-    """Which of those to keep are no duplicate of one before, bool (n,)."""
+    """Return which of those to keep are no duplicate of an earlier one, bool (n,)."""
     first = torch.zeros_like(keep)
     masks = objects["masks"][keep] if "masks" in objects else None
     first[keep] = first_of_each(boxes[keep], objects["labels"][keep], objects["crowd"][keep], masks)

@@ -1,4 +1,4 @@
-"""What a run has written of itself, over all its sessions: one JSON object a line, and what follows from them."""
+"""Record of a run over all its sessions, one JSON object a line, and the figures that follow from it."""
 
 import json
 import os

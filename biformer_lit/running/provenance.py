@@ -1,4 +1,4 @@
-"""Which code, libraries and machine a figure comes from."""
+"""Code, libraries and machine that a figure comes from."""
 
 import os
 import platform
@@ -50,6 +50,6 @@ def _said(command: list[str], folder: Path) -> str | None:
 
 
 def device_name(device: torch.device, count: int) -> str:
-    """What a run of ``count`` processes computes on: ``cpu``, ``NVIDIA H200``, ``2 x NVIDIA H200``."""
+    """Return the device of a run of ``count`` processes: ``cpu``, ``NVIDIA H200``, ``2 x NVIDIA H200``."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return name if count == 1 else f"{count} x {name}"

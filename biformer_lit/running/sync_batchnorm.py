@@ -65,7 +65,7 @@ class CPUSyncBatchNorm2d(nn.BatchNorm2d):
 
 
 def is_synchronised(net: nn.Module) -> bool:
-    """Whether BatchNorms of ``net`` see the images of all processes."""
+    """Return whether BatchNorms of ``net`` see the images of all processes."""
     return any(isinstance(module, nn.SyncBatchNorm | CPUSyncBatchNorm2d) for module in net.modules())
 
 

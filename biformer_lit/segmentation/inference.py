@@ -20,7 +20,7 @@ _AT_ONCE = 2**26  # logits
 
 @dataclass(frozen=True)
 class Inference:
-    """How dense predictions are made in validation, test and predict.
+    """Settings of dense predictions in validation, test and predict.
 
     Args:
         mode: ``whole``: the network sees the image at once; ``slide``: it sees windows, whose logits are averaged
@@ -104,7 +104,7 @@ class Inference:
 
     @property
     def remedy(self) -> str:
-        """What needs less memory than this."""
+        """Settings that need less memory than these."""
         if self.mode == "whole":
             return (
                 f"set model.init_args.inference.mode: slide, which looks at windows of {self.window} x {self.window} "

@@ -1,4 +1,4 @@
-"""Whether the masks of a split hold the classes that were declared, before the first step."""
+"""Check, before the first step, that the masks of a split contain the declared classes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any

@@ -24,7 +24,7 @@ from biformer_lit.errors import DataError
 
 @dataclass
 class PixelSurvey(Survey):
-    """What was seen of label maps.
+    """Statistics of the label maps that were inspected.
 
     Attributes:
         pixels: Pixels of each class (classes,), int64.

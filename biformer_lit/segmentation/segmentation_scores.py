@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class SegmentationScores:
-    """What :func:`segmentation_scores` finds; all float64, between 0 and 1.
+    """Result of :func:`segmentation_scores`; all float64, between 0 and 1.
 
     Attributes:
         iou: Intersection over union of each class (C,), NaN where a class is in neither truth nor prediction.

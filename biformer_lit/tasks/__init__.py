@@ -1,4 +1,4 @@
-"""What is trained: a template task, its optimiser and schedule, and what its checkpoints hold."""
+"""Tasks: a template, its optimiser and schedule, and the contents of its checkpoints."""
 
 from typing import TYPE_CHECKING
 

@@ -95,7 +95,7 @@ class FiniteSteps:
 
 
 def _all_finite(parameters: list[nn.Parameter], trainer: Trainer) -> bool:
-    """Whether all gradients are finite; all processes come to the same answer."""
+    """Return whether all gradients are finite; all processes come to the same answer."""
     largest = get_total_norm([p.grad for p in parameters if p.grad is not None], float("inf"))
     finite = bool(torch.isfinite(largest))
     if trainer.world_size > 1 and not isinstance(trainer.strategy, DDPStrategy):  # each process has its own shard
@@ -122,7 +122,7 @@ def _gather(mine: dict[int, Any], world_size: int) -> dict[int, Any]:
 
 
 def _describe(task: LightningModule, found: Found) -> str:
-    """Which step, and whose loss, in words."""
+    """Return the step, and whose loss it is, in words."""
     where = f"step {task.global_step} (epoch {task.current_epoch})"
     blamed = []
     for rank, batches in found.items():

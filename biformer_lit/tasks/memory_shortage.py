@@ -35,7 +35,7 @@ def within_memory(size: Sequence[int], remedy: str) -> Iterator[None]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of Python's or torch's says that there is not enough memory."""
+    """Return whether an error of Python's or torch's says that there is not enough memory."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and _SHORT.search(str(error)) is not None
     )

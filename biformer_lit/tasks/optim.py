@@ -24,7 +24,7 @@ __all__ = ["Optimization", "warmup_cosine", "warmup_linear", "warmup_step"]
 
 @dataclass(frozen=True)
 class Optimization:
-    """How the weights are updated. The defaults are the released ImageNet recipe.
+    """Settings of the optimiser. The defaults are the released ImageNet recipe.
 
     Args:
         name: adamw, or sgd with Nesterov momentum 0.9, or muon: the linear layers but the classifier are updated along

@@ -16,7 +16,7 @@ from biformer_lit.tasks.curve import Curve
 
 
 class Plan(NamedTuple):
-    """How long a run is to be, as far as its steps depend on it.
+    """Planned length of a run, as far as its steps depend on it.
 
     Attributes:
         epochs: ``max_epochs``, -1 for no limit.
@@ -31,7 +31,7 @@ class Plan(NamedTuple):
     accumulation: tuple[tuple[int, int], ...]
 
     def accumulated(self, epoch: int) -> int:
-        """How many batches make a step in an epoch."""
+        """Return the number of batches per step in an epoch."""
         return next(factor for first, factor in reversed(self.accumulation) if epoch >= first)
 
     def steps_left(self, epoch: int, batch: int, step: int) -> float:
@@ -65,7 +65,7 @@ class Plan(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a run is: epoch and batches of it that are done, and steps that are done."""
+    """Position of a run: epochs, batches of the epoch and steps that are done."""
 
     epoch: int
     batch: int
@@ -73,7 +73,7 @@ class Place(NamedTuple):
 
 
 class Rate(NamedTuple):
-    """What the learning rate is to be by the settings.
+    """Learning rate as determined by the settings.
 
     Attributes:
         peak: Peak learning rate, scaled with the global batch if that is wanted.

@@ -1,4 +1,4 @@
-"""What all tasks do with their optimiser: its rate follows the run, whatever callbacks and resumes change."""
+"""Optimiser of all tasks, whose rate follows the run, whatever callbacks and resumes change."""
 
 from dataclasses import asdict, replace
 
@@ -38,7 +38,7 @@ class TrainedModule(LightningModule):
 
     @property
     def is_built(self) -> bool:
-        """Whether there is a network yet."""
+        """True if there is a network yet."""
         return "net" in self._modules
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -67,7 +67,7 @@ class TrainedModule(LightningModule):
 
     @property
     def is_searching(self) -> bool:
-        """Whether Lightning is trying out a learning rate or a batch, for which it takes all callbacks away."""
+        """True if Lightning is trying out a learning rate or a batch, for which it takes all callbacks away."""
         if self._trainer is None:
             return False
         callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]

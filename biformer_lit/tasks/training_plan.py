@@ -1,4 +1,4 @@
-"""What the trainer knows of a run's length and place, in the terms of the learning rate's schedule."""
+"""Length and position of a run as the trainer knows them, in the terms of the learning rate's schedule."""
 
 import logging
 import math
@@ -49,7 +49,7 @@ def follow_plan(task: LightningModule, optim: Optimization, *, silent: bool = Fa
 
 
 def plan_of(trainer: Trainer) -> Plan:
-    """How long the run is to be; the epoch that weight averaging adds to fill BatchNorm's statistics is not counted."""
+    """Return the planned length of the run, without the epoch that weight averaging adds for BatchNorm's statistics."""
     epochs = -1 if trainer.max_epochs is None else trainer.max_epochs
     for callback in _callbacks(trainer):
         if isinstance(callback, StochasticWeightAveraging) and epochs >= 0:
@@ -65,7 +65,7 @@ def _accumulation(trainer: Trainer) -> tuple[tuple[int, int], ...]:
 
 
 def place_of(trainer: Trainer) -> Place:
-    """Where the run goes on: its counters are restored when training starts."""
+    """Return the position from which the run continues: its counters are restored when training starts."""
     loop = trainer.fit_loop
     batches: Any = loop.epoch_loop.batch_progress
     consumed = int(batches.current.processed)

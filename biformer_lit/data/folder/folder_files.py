@@ -68,7 +68,7 @@ class Files:
         return cls(folder, tuple(allowed), remedy)
 
     def holds(self, path: str | os.PathLike[str]) -> bool:
-        """Whether a file, after all links are followed, lies where it may."""
+        """Return whether a file, after all links are followed, lies where it may."""
         real = Path(os.path.realpath(path))
         return any(real.is_relative_to(folder) for folder in self.allowed)
 

@@ -24,7 +24,7 @@ _READING_ERRORS = (OSError, ValueError, pa.ArrowException, MemoryError)
 
 
 def is_metadata(name: str) -> bool:
-    """Whether a file tells of images."""
+    """Return whether a file tells of images."""
     return PurePosixPath(name).name in METADATA
 
 

@@ -16,7 +16,7 @@ _MOST_BYTES = 2**26  # of a description; a thousand classes take a hundred kilob
 
 
 def is_saved(folder: Path) -> bool:
-    """Whether ``save_to_disk`` wrote the folder."""
+    """Return whether ``save_to_disk`` wrote the folder."""
     return (folder / _DICT).exists() or (folder / _STATE).exists()
 
 

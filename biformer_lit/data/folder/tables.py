@@ -193,7 +193,7 @@ def _open_archives(paths: Sequence[Path], streaming: bool) -> Any:
 
 
 def holds_images(path: Path) -> bool:
-    """Whether a file of rows may hold images, by its columns."""
+    """Return whether a file of rows may hold images, by its columns."""
     if PurePosixPath(path).suffix.lower() == ".tar":
         return True
     kinds = [str(kind) for kind in stored_features(path).arrow_schema.types]

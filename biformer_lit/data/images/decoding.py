@@ -315,7 +315,7 @@ def known_formats() -> tuple[str, ...]:
 
 
 def is_empty(value: Any) -> bool:
-    """Whether nothing is stored where an image could be."""
+    """Return whether nothing is stored where an image could be."""
     return value is None or (isinstance(value, dict) and value.get("bytes") is None and value.get("path") is None)
 
 

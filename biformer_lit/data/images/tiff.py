@@ -22,7 +22,7 @@ _EXTRA = 'pip install "biformer_lit[tiff]"'
 
 
 def is_tiff(content: bytes) -> bool:
-    """Whether these are the bytes of a TIFF or BigTIFF file."""
+    """Return whether these are the bytes of a TIFF or BigTIFF file."""
     return bytes(content[:4]) in _MAGIC
 
 
@@ -63,12 +63,12 @@ class TiffLayout:
 
     @property
     def has_alpha(self) -> bool:
-        """Whether there is one band beyond the colours, which is marked as alpha."""
+        """True if there is one band beyond the colours, which is marked as alpha."""
         return len(self.extra) == 1 and self.extra[0] in (_ASSOCIATED, _UNASSOCIATED) and self.bands == self.colours + 1
 
     @property
     def is_inverted(self) -> bool:
-        """Whether 0 is white."""
+        """True if 0 is white."""
         return self.photometric == _INVERTED
 
     @property

@@ -139,7 +139,7 @@ def _corrected(claimed: pd.DataFrame, tested: int) -> str:
 
 
 def mixes_seeds(content: Content) -> bool:
-    """Whether means hold the seed that cells of a search were chosen by together with fresh ones."""
+    """Return whether means hold the seed that cells of a search were chosen by together with fresh ones."""
     if content.spec.plan != "search":
         return False
     done = content.frame[content.frame["status"] == "complete"].groupby("cell")["seed"]

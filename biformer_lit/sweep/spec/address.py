@@ -117,7 +117,7 @@ def _has_secret(url: str) -> bool:
 
 
 def _is_unreadable(url: str) -> bool:
-    """Whether there seems to be a login that cannot be made out."""
+    """Return whether there seems to be a login that cannot be made out."""
     return _login(url) is None and "@" in _after_scheme(url).partition("/")[0].partition("?")[0]
 
 

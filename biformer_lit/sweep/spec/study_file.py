@@ -83,7 +83,7 @@ def merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
 
 
 def _other_form(old: dict[str, Any], new: dict[str, Any]) -> bool:
-    """Whether one is a factor written with ``key`` and the other one written with labels, which do not mix."""
+    """Return whether one is a factor written with ``key`` and the other one written with labels, which do not mix."""
     return ("key" in new and "key" not in old) or ("key" in old and not _SHORT_FORM & new.keys())
 
 

@@ -32,7 +32,7 @@ class Watch:
         self._watched: dict[int, tuple[Any, float]] = {}  # number to the sign of life seen last, and when that was
 
     def is_alive(self, trial: FrozenTrial) -> bool:
-        """Whether somebody is at work on it, as far as can be told by now."""
+        """Return whether somebody is at work on it, as far as can be told by now."""
         if not self.lock_decides(trial):
             known = "owner" in trial.user_attrs and "job" in trial.user_attrs
             return self._unheard(trial) < (self._patience_with(trial) if known else UNOWNED)

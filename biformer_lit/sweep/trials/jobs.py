@@ -71,7 +71,7 @@ class Standing:
 
     @property
     def settled(self) -> bool:
-        """Whether nobody will train it any more."""
+        """True if nobody will train it any more."""
         return self.status in ("complete", "pruned", "failed")
 
     @property
@@ -119,7 +119,7 @@ def standing_of(trials: Iterable[FrozenTrial], retries: int) -> Standing:
 
 
 def attempt_counts(trial: FrozenTrial, trials: Iterable[FrozenTrial]) -> bool:
-    """Whether this is the attempt of its job that counts: the first that was written, of a job not done yet."""
+    """Return whether this is the attempt of its job that counts: the first that was written, of a job not done yet."""
     for other in trials:
         if other.user_attrs["job"] != trial.user_attrs["job"] or other.number == trial.number:
             continue

@@ -73,7 +73,7 @@ def next_command(folder: Path, config: Path) -> list[str]:
 
 
 def _is_whole(checkpoint: Path) -> bool:
-    """Whether it can be resumed from; a folder, of weights that are sharded, is not looked at."""
+    """Return whether it can be resumed from; a folder, of weights that are sharded, is not looked at."""
     return checkpoint.is_dir() or (zipfile.is_zipfile(checkpoint) and damage(checkpoint) is None)
 
 
@@ -172,7 +172,7 @@ class TrialProcess:
         return survivors
 
     def _has_exited(self) -> bool:
-        """Whether the leader has ended; it is left as a zombie, so that its number stays taken."""
+        """Return whether the leader has ended; it is left as a zombie, so that its number stays taken."""
         if self._process.returncode is not None:
             return True
         if not hasattr(os, "waitid"):

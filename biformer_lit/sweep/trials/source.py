@@ -68,7 +68,7 @@ class Source(ABC):
         return None
 
     def is_over(self, standings: Mapping[str, Standing]) -> bool:
-        """Whether no more jobs will come."""
+        """Return whether no more jobs will come."""
         return all(standing.settled for standing in standings.values())
 
 

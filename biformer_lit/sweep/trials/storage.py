@@ -257,7 +257,7 @@ def patiently(call: Callable[[], T], say: Callable[[str], None], seconds: float 
 
 
 def _is_outage(error: BaseException) -> bool:
-    """Whether the storage was away, as opposed to having refused; a disk that is full may be emptied."""
+    """Return whether the storage was away, as opposed to having refused; a disk that is full may be emptied."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
     return bool(_kinds(error) & {"OperationalError", "InterfaceError", "RpcError", "StorageInternalError"})
