@@ -70,14 +70,14 @@ def _undecoded(feature: Any) -> Any:
 
 
 def listed(feature: Any) -> Any:
-    """What a list holds; None for what is no list."""
+    """Return the type of a list's items; None for anything else."""
     if isinstance(feature, list):  # how datasets before 4 writes a list
         return feature[0]
     return None if isinstance(feature, dict) else getattr(feature, "feature", None)
 
 
 def object_fields(feature: Any) -> dict[str, Any]:
-    """What is stored for each object, by name, in a list of structs or a struct of lists; empty for anything else."""
+    """Return the fields of each object by name, of a list of structs or a struct of lists; empty for anything else."""
     inner = listed(feature)
     if isinstance(inner, dict):
         return dict(inner)

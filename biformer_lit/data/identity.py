@@ -1,4 +1,4 @@
-"""What identifies an image besides its row: the file it came from, and the key that the data set gives it."""
+"""Identity of an image besides its row: the file it came from, and the data set's own key."""
 
 import re
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ _LONGEST = 300
 
 @dataclass(frozen=True)
 class Identity:
-    """How the rows of a data set tell which image they hold.
+    """Columns of a data set that identify the image of each row.
 
     Attributes:
         image_column: Column with the image.
@@ -85,7 +85,7 @@ def path_inside(path: str, root: str | None) -> str:
 def find_identity(
     features: datasets.Features, table: Any, image_column: str, targets: list[str], dataset: str
 ) -> Identity:
-    """How the rows of a data set tell which image they hold.
+    """Columns of a data set that identify the image of each row.
 
     Args:
         features: Columns of the data set.

@@ -127,7 +127,7 @@ def unreadable(where: str, error: BaseException) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """What went wrong within ``datasets``, short and on one line."""
+    """Return what went wrong within ``datasets``, short and on one line."""
     # datasets wraps the telling error ("column names don't match") into one that says nothing
     if isinstance(error, datasets.exceptions.DatasetGenerationError) and error.__cause__ is not None:
         error = error.__cause__

@@ -1,4 +1,4 @@
-"""What was understood of a data set, in a line for the terminal and in a table."""
+"""Overview of a data set, in a line for the terminal and in a table."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ _LONGEST_NAME = 40
 
 @dataclass(frozen=True)
 class PartOverview:
-    """What one part of a data set holds.
+    """Overview of one part of a data set.
 
     Attributes:
         part: What its rows are used for.
@@ -63,7 +63,7 @@ class PartOverview:
 
 @dataclass(frozen=True)
 class Overview:
-    """What was understood of the data of a run.
+    """Overview of the data of a run.
 
     Attributes:
         dataset: The data set, as the user calls it.
@@ -109,7 +109,7 @@ class Overview:
         return ", ".join(f"{self._name(i)} {self._amount(part, i)}" for i in numbers)
 
     def _amount(self, part: PartOverview, number: int) -> str:
-        """How much of a class there is: a share of pixels, a number of anything else."""
+        """Return the amount of a class: a share of pixels, a number of anything else."""
         counts = part.counts
         if counts is None:
             return ""

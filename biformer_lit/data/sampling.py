@@ -1,4 +1,4 @@
-"""Which sample comes when, and with which random numbers: a function of the position alone."""
+"""Order and random numbers of the samples, as a function of the position alone."""
 
 import random
 from collections.abc import Iterator

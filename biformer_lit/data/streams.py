@@ -29,7 +29,7 @@ class Shards(NamedTuple):
 
 
 def find_shards(stream: datasets.IterableDataset) -> Shards:
-    """Where the shards of a stream begin, as far as that can be known without reading them.
+    """Return where the shards of a stream begin, as far as that is known without reading them.
 
     The rows of local Parquet files, of folders of images and of data sets on this machine are counted from what their
     headers or the listing say; those of archives and of files on the hub are not.
@@ -79,7 +79,7 @@ def number_rows(stream: datasets.IterableDataset, shards: Shards) -> datasets.It
 
 
 def _sources(stream: Any) -> list[Any]:
-    """What each shard is read from; empty if that cannot be seen."""
+    """Return what each shard is read from; empty if that is unknown."""
     examples = stream._ex_iterable  # noqa: SLF001 (nothing public tells; where it is not as expected, nothing is found)
     while hasattr(examples, "ex_iterable"):
         examples = examples.ex_iterable

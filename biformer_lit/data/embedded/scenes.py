@@ -28,7 +28,7 @@ Digits = tuple[Pixels, npt.NDArray[np.int64]]
 
 @dataclass(frozen=True)
 class Scenes:
-    """What the scenes of ``digit_scenes`` look like; the same settings give the same scenes, bit for bit.
+    """Settings of the scenes of ``digit_scenes``; the same settings give the same scenes, bit for bit.
 
     Attributes:
         image_size: Height and width of a scene in pixels, a multiple of 32.

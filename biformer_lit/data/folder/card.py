@@ -1,4 +1,4 @@
-"""What the card of a data set (``README.md``) says of its files."""
+"""Card of a data set (``README.md``): what it says about the files."""
 
 import re
 from collections.abc import Sequence

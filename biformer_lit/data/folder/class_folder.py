@@ -24,7 +24,7 @@ _MASKS |= {"segmentationclass", "segmentationobject", "segmentationclassaug"}
 
 
 def image_suffixes() -> set[str]:
-    """What the names of images end with that can be read."""
+    """Return the endings of the names of readable images."""
     Image.init()
     known = known_formats()
     return {suffix for suffix, kind in Image.registered_extensions().items() if kind in known}

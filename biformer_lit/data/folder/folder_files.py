@@ -20,7 +20,7 @@ _LITTER |= {"Thumbs.db", "ehthumbs.db", "desktop.ini", "Icon\r"}
 
 @dataclass(frozen=True)
 class Files:
-    """Which files may be read for a data set.
+    """Files that may be read for a data set.
 
     Attributes:
         folder: The folder of the data set; what rows name is taken from here.
@@ -114,7 +114,7 @@ class Files:
 
 @dataclass
 class Listing:
-    """What lies in a folder; all paths are relative to it, with ``/``.
+    """Contents of a folder; all paths are relative to it, with ``/``.
 
     Attributes:
         names: Files, in the order of their names.

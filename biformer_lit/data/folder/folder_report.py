@@ -1,4 +1,4 @@
-"""What was found in a folder, and what of it is used."""
+"""Report on a folder: files found, and files used."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ class FolderReport:
 
     @property
     def seen(self) -> int:
-        """How many files were seen."""
+        """Number of files that were seen."""
         return self.used + sum(map(len, self.unused.values()))
 
     def leave_out(self, reason: str, names: Sequence[str]) -> None:
@@ -42,7 +42,7 @@ class FolderReport:
             self.unused.setdefault(reason, []).extend(names)
 
     def warning(self) -> str | None:
-        """What of it the user should know, on one line; None if every file that was seen is used."""
+        """Return the warning about unused files, on one line; None if every file is used."""
         parts = [*self.remarks]
         if self.unused:
             told = [f"{len(names):,} {reason} ({examples(names)})" for reason, names in self.unused.items()]

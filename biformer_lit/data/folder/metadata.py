@@ -61,7 +61,7 @@ def read_metadata(files: Files, name: str, image_column: str = "image") -> tuple
 
 
 def _image_of(name: str, feature: Any, image_column: str) -> tuple[str, bool] | None:
-    """What an image is called whose file stands under ``name``, and whether there are many of them."""
+    """Return the column of the image whose file is named in column ``name``, and whether it holds several."""
     for ending, many in (("file_name", False), ("file_names", True)):
         kind = listed(feature) if many else feature
         stem = name.removesuffix(ending)

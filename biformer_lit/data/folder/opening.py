@@ -94,7 +94,7 @@ def _describes(name: str) -> bool:
 
 
 def _kind(files: Files, names: list[str]) -> str:
-    """What makes the rows: ``images``, or files that end with one of ``SUFFIXES``."""
+    """Return what makes the rows: ``images``, or files that end with one of ``SUFFIXES``."""
     images = image_suffixes()
     counts = {
         suffix: [name for name in names if _suffix(name) == suffix and not is_metadata(name)] for suffix in SUFFIXES

@@ -1,4 +1,4 @@
-"""What ``save_to_disk`` wrote, read without the settings that only concern how rows are shown."""
+"""Output of ``save_to_disk``, read without the settings that only concern the display of rows."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which split a folder or a file belongs to, by its name."""
+"""Split of a folder or a file, by its name."""
 
 import re
 from collections import defaultdict

@@ -67,7 +67,7 @@ def open_tables(paths: Sequence[Path], features: datasets.Features | None, strea
 
 
 def stored_features(path: Path) -> datasets.Features:
-    """What the columns of a Parquet or Arrow file hold."""
+    """Return the features of the columns of a Parquet or Arrow file."""
     if path.suffix.lower() == ".parquet":
         return datasets.Features.from_arrow_schema(pq.read_schema(path))
     return datasets.Features.from_arrow_schema(_arrow_batches(path)[0])

@@ -76,7 +76,7 @@ def _main_paths(table: pa.Table, features: datasets.Features) -> list[str | None
 
 
 def _inner_name(files: Files, told: str, path: str | None) -> str:
-    """Where the image of a row lies in the folder; beside the file of metadata if it does not."""
+    """Return the path of a row's image in the folder; beside the file of metadata if it is outside."""
     inner = ".." if path is None else os.path.relpath(path, files.folder)
     return str(PurePosixPath(told).parent / "image") if inner.startswith("..") else PurePosixPath(inner).as_posix()
 

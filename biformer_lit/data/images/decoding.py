@@ -99,7 +99,7 @@ def decode_image(value: Any, where: str, rendering: Rendering = PLAIN) -> Image.
 
 
 def decode_turned(value: Any, where: str, rendering: Rendering = PLAIN) -> tuple[Image.Image, int]:
-    """What ``decode_image`` does, and the EXIF orientation, 1 to 8, in which the image is stored."""
+    """Decode an image as ``decode_image`` does, and return its EXIF orientation, 1 to 8."""
     with reading(where, "image"):
         stored = stored_content(value)
         if isinstance(stored, np.ndarray):
@@ -199,7 +199,7 @@ def turn_upright(image: Image.Image) -> tuple[Image.Image, int]:
 
 
 def stored_content(value: Any) -> Any:
-    """What is stored for an image: its bytes, or the Pillow image or array that is given instead.
+    """Return the stored content of an image: its bytes, or the Pillow image or array given instead.
 
     Raises:
         ValueError: If there is none.
@@ -259,7 +259,7 @@ def read_tiff(content: bytes, layout: TiffLayout) -> NDArray[Any]:
 
 
 def _raw_mode(image: Image.Image) -> tuple[str, int]:
-    """How Pillow is to decode an image that it has opened and not loaded, and what else it is told of that."""
+    """Return the mode in which Pillow is to decode an opened image, and the other arguments for it."""
     tiles = getattr(image, "tile", None)
     args: Any = tiles[0].args if tiles else None
     name, more = (args[0], args[1:]) if isinstance(args, tuple) and args else (args, ())

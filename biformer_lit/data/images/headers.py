@@ -13,7 +13,7 @@ from biformer_lit.data.images.orientation import TURNS, UPRIGHT, turn_of
 
 
 class Header(NamedTuple):
-    """What the file of an image says of it.
+    """Information in the header of an image file.
 
     Attributes:
         size: Height and width, upright.

@@ -11,7 +11,7 @@ UPRIGHT = 1
 
 
 class Turn(NamedTuple):
-    """How stored pixels come upright: flips of the stored image first, then the exchange of rows and columns.
+    """Turn that makes stored pixels upright: flips of the stored image first, then the exchange of rows and columns.
 
     Attributes:
         flip_x: Whether left and right of the stored image are exchanged.
@@ -65,5 +65,5 @@ TURNS = {
 
 
 def turn_of(orientation: int) -> Turn:
-    """How an image of this EXIF orientation comes upright; a number that EXIF does not know turns nothing."""
+    """Return the turn for an EXIF orientation; a number that EXIF does not know turns nothing."""
     return TURNS.get(orientation, TURNS[UPRIGHT])

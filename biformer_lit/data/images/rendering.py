@@ -22,7 +22,7 @@ _EXAMPLES = (1, 255, 1023, 4095, 16383, 65535)
 
 @dataclass(frozen=True)
 class Rendering:
-    """How stored values become an 8-bit RGB picture.
+    """Settings that turn stored values into an 8-bit RGB image.
 
     Attributes:
         value_range: The stored values that become black and white; what lies beyond becomes black or white too. None
@@ -155,7 +155,7 @@ def _example(least: float, most: float) -> str:
 
 
 class Facts(NamedTuple):
-    """What is known of an image beside its pixels.
+    """Information about an image besides its pixels.
 
     Attributes:
         white: The value that stands for white by its format; None where the format does not say.

@@ -28,7 +28,7 @@ def is_tiff(content: bytes) -> bool:
 
 @dataclass(frozen=True)
 class TiffLayout:
-    """What the tags of a TIFF file's first image say.
+    """Layout of a TIFF file's first image, as its tags state it.
 
     Attributes:
         width: Pixels in a row.
@@ -58,7 +58,7 @@ class TiffLayout:
 
     @property
     def colours(self) -> int:
-        """How many bands are colours: of what is neither grey nor colour none."""
+        """Number of bands that are colours; 0 if the file is neither grey nor colour."""
         return _COLOURS.get(self.photometric, 0)
 
     @property
@@ -79,13 +79,13 @@ class TiffLayout:
 
     @property
     def name(self) -> str:
-        """What this is, for people: ``16-bit 4-band TIFF``."""
+        """Description for people: ``16-bit 4-band TIFF``."""
         number = {_SIGNED: " signed", _FLOAT: " floating-point"}.get(self.kind[0], "")
         bands = "" if self.bands == 1 else f" {self.bands}-band"
         return f"{self.bits[0]}-bit{number}{bands} TIFF"
 
     def is_for_pillow(self) -> bool:
-        """Whether Pillow gives the pixels as they are stored; found by comparing Pillow 12 and 13 with tifffile."""
+        """True if Pillow returns the pixels as stored; found by comparing Pillow 12 and 13 with tifffile."""
         bits, kind = self.bits[0], self.kind[0]
         if len({*self.bits}) > 1 or len({*self.kind}) > 1:
             return False

@@ -22,7 +22,7 @@ _ASKS_FOR_INTERACTION = re.compile(
 
 @dataclass(frozen=True)
 class Answer:
-    """What the results say.
+    """Answer that the results support.
 
     Args:
         sentence: The answer, with its uncertainty.
@@ -172,7 +172,7 @@ def _pair(row: pd.Series) -> str:
 
 
 def _power(content: Content) -> list[str]:
-    """How small a difference the study could have seen."""
+    """Return the smallest difference that the study could have detected."""
     table = content.table
     half = ((table["high"] - table["low"]) / 2).median()
     if math.isnan(half):

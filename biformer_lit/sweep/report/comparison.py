@@ -122,7 +122,7 @@ def _between(contents: list[Content], names: list[str], cells: list[str]) -> pd.
 
 
 def _apart(contents: list[Content], names: list[str]) -> list[str]:
-    """What differs besides the results."""
+    """Return what differs besides the results."""
     lines = []
     columns = [name for name in contents[0].frame.columns if name.startswith("version:")]
     for column in [*columns, "git_commit", "device", "host"]:

@@ -1,4 +1,4 @@
-"""What a study's files say, read once, for the page, the tables and the figures."""
+"""Contents of a study's files, read once, for the page, the tables and the figures."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What else ran while a trial's speed was measured: trials that share a machine slow each other down."""
+"""Load during the measurement of a trial's speed: trials that share a machine slow each other down."""
 
 import math
 from typing import NamedTuple
@@ -54,7 +54,7 @@ def uneven_load(content: Content) -> str:
 
 
 def _sessions(content: Content, cell: str, seed: int) -> list[_Session]:
-    """When a trial ran, by its own clock; files may come from anybody."""
+    """Return the periods in which a trial ran, by its own clock; the files are untrusted."""
     folder = content.trial_folders(cell)[seed]
     seconds: dict[int, float] = {}
     for line in read_lines(folder / "progress.jsonl"):

@@ -1,4 +1,4 @@
-"""Where reports and comparisons go: never over files of the user's own."""
+"""Folders of reports and comparisons, in which no file of the user's is replaced."""
 
 from collections.abc import Iterable
 from pathlib import Path

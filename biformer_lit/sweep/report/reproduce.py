@@ -1,4 +1,4 @@
-"""What one needs to repeat a study."""
+"""Information needed to repeat a study."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from biformer_lit.sweep.trials.study import read_text
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What one needs to repeat a study.
+    """Information needed to repeat a study.
 
     Args:
         command: The command line.
@@ -29,7 +29,7 @@ class Reproduction:
 
 
 def reproduction(content: Content) -> Reproduction:
-    """What one needs to repeat a study."""
+    """Information needed to repeat a study."""
     frame = content.frame
     cell = content.baseline["cell"] if content.baseline is not None else frame["cell"].iloc[0]
     config = content.config_of(cell)

@@ -99,12 +99,12 @@ def _encode(cells: Sequence[Label], labels: list[list[str]]) -> Any:
 
 
 def _mean(grid: Sequence[Label], coded: Any, fixed: dict[int, str]) -> Any:
-    """What, multiplied with the coefficients, is the mean over all cells that have these labels; (terms,)."""
+    """Return the weights (terms,) whose product with the coefficients is the mean over all cells with these labels."""
     return coded[[all(cell[i] == label for i, label in fixed.items()) for cell in grid]].mean(axis=0)
 
 
 def _contrast(grid: Sequence[Label], coded: Any, fixed: dict[int, str]) -> Any:
-    """What, multiplied with the coefficients, is the effect of these labels; (terms,)."""
+    """Return the weights (terms,) whose product with the coefficients is the effect of these labels."""
     contrast = _mean(grid, coded, fixed)
     if len(fixed) == 2:
         for label in fixed.items():

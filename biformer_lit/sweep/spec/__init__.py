@@ -1,1 +1,1 @@
-"""What a study is: its file read, its cells planned, and the complete config of each."""
+"""Specification of a study: its file read, its cells planned, and the complete config of each."""

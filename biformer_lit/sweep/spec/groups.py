@@ -33,7 +33,7 @@ class Objective:
 
 @dataclass(frozen=True)
 class Budget:
-    """How long things may take.
+    """Limits of a trial and of a study.
 
     Args:
         epochs: Epochs of each trial; None leaves trainer.max_epochs as it is.
@@ -100,7 +100,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Search:
-    """How a search goes about it.
+    """Settings of a search.
 
     Args:
         prune: Stop trials that fall behind the others.

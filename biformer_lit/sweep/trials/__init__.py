@@ -1,1 +1,1 @@
-"""How a study is trained: who trains which cell with which seed, in Optuna's storage and in processes."""
+"""Training of a study: assignment of cells and seeds to processes, in Optuna's storage, and the processes."""

@@ -1,4 +1,4 @@
-"""Which trials of others are alive: by the locks of this machine, and by what is heard of other machines."""
+"""Liveness of other processes' trials: by locks on this machine, and by heartbeats of other machines."""
 
 import time
 from collections.abc import Callable
@@ -44,7 +44,7 @@ class Watch:
         return False
 
     def lock_decides(self, trial: FrozenTrial) -> bool:
-        """Whether a lock in our folder says whether its owner lives: one of this machine as it runs now, or before.
+        """Return whether a lock in our folder tells if its owner lives: one on this machine, in this boot or before.
 
         A machine that was started anew has another boot id and holds no lock; neither does a container whose like has
         taken its place, which has another host name and the same boot id.

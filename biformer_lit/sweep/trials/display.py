@@ -1,4 +1,4 @@
-"""How a study that runs looks on the screen: a line for each trial and a bar for the study, or plain lines in a log."""
+"""Display of a running study: a line for each trial and a bar for the study, or plain lines in a log."""
 
 import time
 from collections import Counter

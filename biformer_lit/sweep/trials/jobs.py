@@ -1,4 +1,4 @@
-"""What is to be trained, and how it stands by the trials that tried."""
+"""Jobs of a study, and their state according to their trials."""
 
 import json
 import socket
@@ -57,7 +57,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Standing:
-    """How a job stands.
+    """State of a job.
 
     Attributes:
         status: In one word.
@@ -81,7 +81,7 @@ class Standing:
 
     @property
     def result(self) -> dict[str, Any] | None:
-        """What came out."""
+        """Result of the job."""
         text = None if self.trial is None else self.trial.user_attrs.get("result")
         return None if text is None else json.loads(text)
 
@@ -93,7 +93,7 @@ def this_machine() -> str:
 
 
 def standing_of(trials: Iterable[FrozenTrial], retries: int) -> Standing:
-    """How a job stands.
+    """State of a job.
 
     Args:
         trials: Its trials that count, in the order of their numbers.

@@ -16,7 +16,7 @@ from biformer_lit.sweep.trials.varied import Column
 
 
 def value_of(column: Column, label: str) -> bool | float | str:
-    """What a factor's label stands for: a number, whole where its label is, true or false, or text."""
+    """Return the value of a factor's label: a number, whole if its label is, a truth value, or text."""
     value = column.value(label)
     return int(value) if isinstance(value, float) and label.lstrip("+-").isdigit() else value
 

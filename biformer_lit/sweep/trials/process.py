@@ -132,7 +132,7 @@ class TrialProcess:
 
     @property
     def wall_seconds(self) -> float:
-        """How long it has run, or ran."""
+        """Seconds that it has run."""
         return (self._end or time.monotonic()) - self._start
 
     def poll(self) -> int | None:
@@ -209,7 +209,7 @@ def _living_members(group: int) -> list[int]:
 
 
 def slot_environment(slot: int, groups: Sequence[Sequence[str]], workers: int) -> dict[str, str]:
-    """What a trial's environment has beside ours, so that trials that run at the same time do not meet.
+    """Return the additional environment of a trial that keeps concurrent trials apart.
 
     Args:
         slot: Number of the place that the trial runs in, from 0.

@@ -1,4 +1,4 @@
-"""What a running trial says of itself, read from its ``progress.jsonl``."""
+"""Progress of a running trial, read from its ``progress.jsonl``."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a trial has come.
+    """Progress of a trial.
 
     Attributes:
         epoch: Epochs done.

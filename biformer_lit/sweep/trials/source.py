@@ -1,4 +1,4 @@
-"""Which jobs a study has: those of its plan, or those that a search draws and then repeats."""
+"""Jobs of a study: those of its plan, or those that a search draws and then repeats."""
 
 import math
 from abc import ABC, abstractmethod
@@ -45,7 +45,7 @@ def job_of(spec: StudySpec, resolved: ResolvedCell, seed: int, phase: Phase, par
 
 
 class Source(ABC):
-    """Where the jobs of a study come from."""
+    """Source of the jobs of a study."""
 
     @abstractmethod
     def jobs(self) -> list[Job]:
@@ -57,14 +57,14 @@ class Source(ABC):
 
     @abstractmethod
     def distributions(self, job: Job) -> Mapping[str, BaseDistribution] | None:
-        """What Optuna is to know of a job's parameters; None for a job that others have added to the study."""
+        """Return Optuna's distributions of a job's parameters; None for a job that others have added to the study."""
 
     def draw(self) -> Claim | None:
         """A new job, if there can be more."""
         return None
 
     def problem(self, job: Job) -> str | None:
-        """How a job exceeds the study's constraints, which keeps it from being trained; None if it does not."""
+        """Return how a job exceeds the study's constraints, which keeps it from being trained; None if it does not."""
         return None
 
     def is_over(self, standings: Mapping[str, Standing]) -> bool:
@@ -203,7 +203,7 @@ class SearchSource(Source):
         return len(drawn) >= (self.spec.budget.trials or 0) or self._fruitless >= _TRIES
 
     def _drawn(self) -> list[Job]:
-        """What was drawn so far, in order, each once."""
+        """Return what was drawn so far, in order, each once."""
         jobs = [] if self._ledger is None else self._ledger.jobs()
         return [job for job in jobs if job.phase == "search"]
 

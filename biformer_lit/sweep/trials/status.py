@@ -1,4 +1,4 @@
-"""How a study stands, from another terminal."""
+"""State of a study, seen from another terminal."""
 
 from collections.abc import Mapping
 from pathlib import Path

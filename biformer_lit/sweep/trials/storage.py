@@ -1,4 +1,4 @@
-"""Where Optuna keeps a study: a journal in the study's folder, a database, or a proxy in front of one."""
+"""Storage of a study: a journal in the study's folder, a database, or a proxy in front of one."""
 
 import contextlib
 import errno
@@ -289,7 +289,7 @@ def file_of(storage: BaseStorage) -> Path | None:
 
 
 def _first_line(error: BaseException) -> str:
-    """What happened at the bottom of it: Optuna guesses at causes."""
+    """Return the first cause of an error, where Optuna only guesses."""
     *_, error = _causes(error)
     lines = [line.strip() for line in redacted(str(error)).splitlines() if line.strip()]
     return lines[0][:200] if lines else type(error).__name__

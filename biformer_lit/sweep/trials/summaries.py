@@ -31,7 +31,7 @@ _TYPES = {
 def experiment(
     name: str, question: str, columns: Mapping[str, Column], varied: set[str], metrics: Mapping[str, str]
 ) -> Summaries:
-    """What the table of HParams consists of.
+    """Return the definition of the HParams table.
 
     Args:
         name: Of the study.
@@ -67,7 +67,7 @@ def session_start(name: str, values: Mapping[str, bool | float | str]) -> Summar
 
 
 def session_end(*, success: bool) -> Summaries:
-    """That a row of the table is complete."""
+    """Return the event that completes a row of the table."""
     status = api_pb2.STATUS_SUCCESS if success else api_pb2.STATUS_FAILURE
     info = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=time.time())
     data = plugin_data_pb2.HParamsPluginData(session_end_info=info)

@@ -26,7 +26,7 @@ class Column:
     bounds: tuple[float, float] | None = None
 
     def value(self, label: str) -> bool | float | str:
-        """What a label stands for."""
+        """Return the value of a label."""
         if self.kind == "text":
             return label
         return label == "true" if self.kind == "boolean" else float(label)
