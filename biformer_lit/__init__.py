@@ -3,13 +3,14 @@
 Importing the package registers the models with timm: ``timm.create_model("biformer_tiny")``.
 """
 
+import sys
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from biformer_lit.errors import BiFormerLitError, CheckpointError, ConfigError, DataError
 from biformer_lit.facade import offer
-from biformer_lit.running.invocation import is_command_line
+from biformer_lit.running.invocation import is_command_line, is_spawned
 
 if TYPE_CHECKING:
     from biformer_lit.attention import BiLevelRoutingAttention, RoutingRecord, record_routing
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
         SegmentationDataModule,
         image_transform,
     )
+    from biformer_lit.extending import load_plugin
     from biformer_lit.plugins import AtomicCheckpointIO
     from biformer_lit.tasks import ClassificationTask, DetectionTask, SegmentationTask, load_task
 
@@ -50,6 +52,7 @@ __all__ = [
     "convert_checkpoint",
     "fold_norms",
     "image_transform",
+    "load_plugin",
     "load_task",
     "load_weights",
     "recipe",
@@ -65,6 +68,7 @@ _HOMES = {
     **dict.fromkeys(
         ("ClassificationDataModule", "DetectionDataModule", "SegmentationDataModule", "image_transform"), "data"
     ),
+    "load_plugin": "extending",
     "recipe": "cli.reading",
     **dict.fromkeys(("ClassificationTask", "DetectionTask", "SegmentationTask", "load_task"), "tasks"),
 }
@@ -72,5 +76,9 @@ _HOMES = {
 __getattr__, __dir__ = offer(__name__, {name: f"{__name__}.{home}" for name, home in _HOMES.items()})
 
 # Importing PyTorch takes longer than looking how a study stands, so the command line leaves it to its commands.
-if not is_command_line():
+if not is_command_line() or is_spawned():
     import_module(f"{__name__}.kinds")
+    extending = import_module(f"{__name__}.extending")
+    extending.load_installed()
+    if is_spawned():  # what it is to work on may be made of classes of plug-ins
+        extending.load_words(sys.argv[1:])

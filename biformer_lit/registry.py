@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from biformer_lit.errors import ConfigError
 
@@ -35,9 +35,17 @@ class Registry(Mapping[str, T]):
         kind: What is registered, for messages, such as ``attention pattern``.
     """
 
+    _all: ClassVar[list["Registry[Any]"]] = []
+
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._entries: dict[str, Entry[T]] = {}
+        self._all.append(self)
+
+    @classmethod
+    def count(cls) -> int:
+        """Number of names in all registries."""
+        return sum(map(len, cls._all))
 
     def register(self, name: str, value: T) -> None:
         """Put ``value`` under ``name``.
@@ -50,7 +58,9 @@ class Registry(Mapping[str, T]):
                 f"{self.kind} {name!r}: is not a name that can be registered; use lower-case letters, digits and _"
             )
         if name in self._entries:
-            raise ConfigError(f"{self.kind} {name!r}: is registered already; choose another name")
+            by = self.plugin_of(name)
+            whose = f" by the plug-in {by}" if by else ""
+            raise ConfigError(f"{self.kind} {name!r}: is registered already{whose}; choose another name")
         self._entries[name] = Entry(value, _plugin.get())
 
     def plugin_of(self, name: str) -> str | None:
@@ -66,12 +76,20 @@ class Registry(Mapping[str, T]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    @classmethod
+    def _forget(cls, plugin: str) -> None:
+        for registry in cls._all:
+            registry._entries = {name: one for name, one in registry._entries.items() if one.plugin != plugin}  # noqa: SLF001
+
 
 @contextmanager
 def registering_for(plugin: str) -> Iterator[None]:
-    """Note of what is registered meanwhile that it comes from this plug-in."""
+    """Note of what is registered meanwhile that it comes from this plug-in; an error takes it back."""
     token = _plugin.set(plugin)
     try:
         yield
+    except BaseException:
+        Registry._forget(plugin)  # noqa: SLF001
+        raise
     finally:
         _plugin.reset(token)

@@ -20,15 +20,16 @@ KINDS = {
     "backbone",
     "ops",
 }
-LEAVES = {"text", "errors", "registry", "facade", "common", "recipes", "checkpoints", "running", "plugins"}
+LEAVES = {"text", "errors", "registry", "extending", "facade", "common", "recipes", "checkpoints", "running", "plugins"}
 # which have an order of their own
 AMONG_LEAVES = {
     "text": set(),
     "errors": {"text"},
     "registry": {"errors"},
+    "extending": {"registry", "errors"},
     "facade": set(),
     "common": {"text", "errors"},
-    "recipes": {"common", "text", "errors"},
+    "recipes": {"extending", "registry", "common", "text", "errors"},
     "checkpoints": {"common", "text", "errors"},
     "running": {"checkpoints", "common", "text", "errors"},
     "plugins": {"checkpoints", "running"},

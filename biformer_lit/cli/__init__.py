@@ -22,6 +22,8 @@ from biformer_lit.cli.limits import limit_reached, raise_file_limit
 from biformer_lit.cli.refusing import fail, fail_at_once
 from biformer_lit.cli.streams import lasting_streams, plain_messages
 from biformer_lit.errors import BiFormerLitError, ConfigError, lost_contact
+from biformer_lit.extending import load_installed, load_plugin, take_words
+from biformer_lit.extending.plugin_words import REFUSAL, WORD
 from biformer_lit.text.messages import COMMANDS, one_line
 
 if TYPE_CHECKING:
@@ -74,6 +76,10 @@ def main(args: list[str] | dict[str, Any] | None = None) -> "LightningCLI | None
         SystemExit: On a bad command line, with status 2.
     """
     given = sys.argv[1:] if args is None else args
+    if isinstance(given, list):
+        given = _with_plugins(given)
+    elif any("plugin" in part for part in (given, *given.values()) if isinstance(part, dict)):
+        raise ConfigError(REFUSAL)
     if not isinstance(given, list) or not given or given[0] not in COMMANDS:
         return _train(given)
     if given[0] == "sweep":
@@ -83,6 +89,22 @@ def main(args: list[str] | dict[str, Any] | None = None) -> "LightningCLI | None
 
         call(FUNCTIONS[given[0]], given[1:], f"biformer_lit {given[0]}")
     return None
+
+
+def _with_plugins(args: list[str]) -> list[str]:
+    """Load the plug-ins that a command line names, and installed ones; what is left of it.
+
+    They come before the parser, so that what they register stands in ``--help`` and is checked like the rest.
+    """
+    words = take_words(args)
+    if words.rest[:1] == ["sweep"] and words.rest[1:2] != ["run"]:
+        if words.plugins:
+            raise ConfigError(f"{WORD}: only sweep run needs plug-ins; leave it out")
+        return words.rest
+    load_installed()
+    for plugin in words.plugins:
+        load_plugin(plugin)
+    return words.rest
 
 
 def _sweep(args: list[str]) -> None:

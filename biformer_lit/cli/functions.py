@@ -7,6 +7,7 @@ from jsonargparse import ArgumentParser, auto_cli
 
 from biformer_lit.backbone.weights import convert_checkpoint
 from biformer_lit.cli.refusing import OneLineErrors
+from biformer_lit.extending.plugin_words import EPILOG
 from biformer_lit.profiling import complexity, profile
 from biformer_lit.routing.visualize import visualize
 
@@ -33,4 +34,4 @@ FUNCTIONS: dict[str, Callable[..., None]] = {
 
 def call(command: Callable[..., None], args: list[str], prog: str) -> None:
     """Call a function with what a command line says."""
-    auto_cli(command, args=args, parser_class=CommandParser, prog=prog)
+    auto_cli(command, args=args, parser_class=CommandParser, prog=prog, epilog=EPILOG)

@@ -48,6 +48,7 @@ from biformer_lit.cli.run_folder import NAMES, claim_versions, newest_checkpoint
 from biformer_lit.common.yaml_text import load_yaml, yaml_of
 from biformer_lit.data import HFDataModule
 from biformer_lit.errors import BiFormerLitError, CheckpointError, ConfigError, causes
+from biformer_lit.extending.plugin_words import EPILOG
 from biformer_lit.plugins import AtomicCheckpointIO, SyncBatchNorm
 from biformer_lit.recipes import read_config
 from biformer_lit.running.disk import one_disk_error
@@ -141,6 +142,7 @@ class BiFormerCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Arguments of our own, beside LightningCLI's."""
+        parser.epilog = EPILOG
         parser.add_argument(
             "--monitoring",
             type=bool,
@@ -283,6 +285,11 @@ SETTINGS: dict[str, Any] = {
     "save_config_callback": SaveConfig,
     "save_config_kwargs": {"overwrite": True},  # a resumed run writes into its own folder
     "parser_class": TrainingParser,
-    "parser_kwargs": {"prog": "biformer_lit", "description": _DESCRIPTION, "version": biformer_lit.__version__},
+    "parser_kwargs": {
+        "prog": "biformer_lit",
+        "description": _DESCRIPTION,
+        "epilog": EPILOG,
+        "version": biformer_lit.__version__,
+    },
 }
 """What LightningCLI is told, whichever way it is used."""

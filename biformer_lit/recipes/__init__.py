@@ -8,6 +8,7 @@ import yaml
 from biformer_lit.common.extends import extension_chain
 from biformer_lit.common.yaml_text import exponents_as_numbers, load_yaml
 from biformer_lit.errors import ConfigError
+from biformer_lit.extending.plugin_words import REFUSAL
 
 FOLDER = Path(__file__).parent
 
@@ -77,6 +78,8 @@ def _settings_in(path: Path) -> dict[str, Any]:
     if not isinstance(contents, dict):
         found = "nothing" if contents is None else f"a {type(contents).__name__}"
         raise ConfigError(f"{path}: holds {found} instead of settings; {example}")
+    if any("plugin" in part for part in (contents, *contents.values()) if isinstance(part, dict)):
+        raise ConfigError(f"{path}: {REFUSAL}")
     return contents
 
 

@@ -23,6 +23,22 @@ def is_command_line(interpreter: Sequence[str] | None = None, argv: Sequence[str
     )
 
 
+def is_spawned(interpreter: Sequence[str] | None = None, argv: Sequence[str] | None = None) -> bool:
+    """Whether ``multiprocessing`` has started this process anew for one that is the command line, whose words it has.
+
+    A process that was forked has all that its parent has, and needs no such question.
+
+    Args:
+        interpreter: The complete command line of the interpreter; None takes ``sys.orig_argv``.
+        argv: The program's, which ``multiprocessing`` sets to the parent's; None takes ``sys.argv``.
+    """
+    interpreter = sys.orig_argv if interpreter is None else interpreter
+    argv = sys.argv if argv is None else argv
+    spawned = any(argument.startswith("from multiprocessing") for argument in interpreter)  # python -c ...
+    own = bool(argv) and Path(argv[0]) == Path(__file__).parents[1] / "__main__.py"
+    return spawned and (own or _is_script(argv))
+
+
 def own_command() -> list[str]:
     """The beginning of a command line that runs this package as this process runs it.
 

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from biformer_lit.errors import BiFormerLitError, ConfigError
+from biformer_lit.extending.plugin_words import HELP, WORD
 from biformer_lit.sweep.spec import address
 from biformer_lit.sweep.spec.cells import Cell
 from biformer_lit.sweep.spec.resolve import Measure, Parse, ResolvedCell, resolve_cells, task_objective
@@ -87,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--dry-run", action="store_true", help="print the plan and train nothing")
     run.add_argument("--extend", action="store_true", help="add the study file's new cells and seeds to a study")
     run.add_argument("--retry-failed", action="store_true", help="try failed cells again")
+    run.add_argument(WORD, metavar="PLUGIN", help=HELP)  # taken out before; here for the help
     for name, text in _TEXTS.items():
         command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
         if name == "compare":
