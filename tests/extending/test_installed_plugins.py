@@ -50,7 +50,7 @@ def test_it_registers_itself(site, things):
 def test_a_broken_one_is_left_out_with_a_warning(site, things, source, message):
     things.register("taken", 0)
     install(site, "broken-one", "broken_one", source)
-    install(site, "far-away", "far_away", GOOD)
+    install(site, "good-one", "good_one", GOOD)
     with pytest.warns(
         UserWarning, match=rf"the plug-in of broken-one 1.2, an installed package, is left out: .*{message}"
     ):
@@ -59,7 +59,7 @@ def test_a_broken_one_is_left_out_with_a_warning(site, things, source, message):
 
 
 def test_they_can_be_switched_off(site, things, monkeypatch):
-    install(site, "far-away", "far_away", GOOD)
+    install(site, "good-one", "good_one", GOOD)
     monkeypatch.setenv("BIFORMER_LIT_INSTALLED_PLUGINS", "0")
     load_installed()
     assert not things
