@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from biformer_lit.text.escaping import visible
 
 DISK_FULL = re.compile("no space left on device|disk quota exceeded", re.IGNORECASE)
-"""How it reads that a disk is full, whoever says so."""
+"""Messages of a full disk, of the system and of libraries."""
 # how gloo and NCCL say that another process does not answer; by name, for torch need not have been imported
 _CONNECTION_ERRORS = ("DistBackendError", "DistNetworkError", "DistStoreError")
 _CONNECTION_TEXT = re.compile(r"gloo[/:\]]|\bNCCL\b|caused pair closure", re.IGNORECASE)

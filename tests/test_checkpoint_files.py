@@ -322,12 +322,12 @@ def test_a_trial_goes_on_from_the_checkpoint_before(tmp_path):
     assert read_checkpoint(last)["epoch"] == 1
     assert names(last.parent) == {"last.ckpt", "last.ckpt.broken"}
     said = "last.ckpt is incomplete or damaged; it is now last.ckpt.broken, and training "
-    assert (tmp_path / "trial.log").read_text().endswith(f"{said}goes on from the one before it\n")
+    assert (tmp_path / "trial.log").read_text().endswith(f"{said}continues from the one before it\n")
     shutil.copy(last, previous_of(last))
     flip(last)
     flip(previous_of(last))
     assert "--ckpt_path" not in next_command(tmp_path, tmp_path / "c.yaml")
-    assert (tmp_path / "trial.log").read_text().endswith(f"{said}begins anew\n")
+    assert (tmp_path / "trial.log").read_text().endswith(f"{said}starts again\n")
     assert "--ckpt_path" not in next_command(tmp_path, tmp_path / "c.yaml")  # and so the next time
 
 

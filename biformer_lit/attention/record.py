@@ -84,7 +84,7 @@ def record_routing(model: nn.Module) -> Iterator[dict[str, RoutingRecord]]:
     """Collect the routing of every routing module during the forward passes inside the block.
 
     The pictures and statistics of this package are made from it. Each forward pass replaces the records of the one
-    before it. Compiled models are compiled anew for it; call ``model.forward`` instead of ``model`` to avoid that.
+    before it. Compiled models are recompiled for it; call ``model.forward`` instead of ``model`` to avoid that.
 
     Args:
         model: Any module that contains :class:`biformer_lit.BiLevelRoutingAttention`.

@@ -19,7 +19,7 @@ def fresh_seed() -> int:
 
 
 def draw_weights(module: nn.Module, seed: int, prefix: str = "") -> None:
-    """Draw the weights of ``module`` and all it contains anew.
+    """Draw new weights for ``module`` and all it contains.
 
     Linear layers as released (truncated normal of 0.02, no bias), convolutions as torch does by default, which the
     release leaves them to. Norms keep the ones and zeros they are made with.

@@ -73,7 +73,7 @@ def bench_attention(
         dims: Channels of each stage, in heads of 32.
         topk: Routed regions of each stage.
         variants: Backends to compare, the first being the baseline; "+compile" at the end compiles.
-        against: module:callable of somebody else's implementation, which becomes the baseline. It is called with
+        against: module:callable of another implementation, which becomes the baseline. It is called with
             dim, heads, topk and regions and returns a module from (N, H, W, C) to the same.
         dtype: float32, or bfloat16 by autocast.
         train: Forward and backward to the input and all weights, rather than the forward alone.

@@ -101,7 +101,7 @@ def bench_model(
     Args:
         variants: Models of timm (ours are among them). Our own take ":backend" behind the name and "+fold" (the
             BatchNorms folded into the convolutions) behind that, all take "+compile". The first is the baseline.
-        against: module:callable of somebody else's network, which becomes the baseline. It is called with
+        against: module:callable of another network, which becomes the baseline. It is called with
             num_classes and returns a module from (N, 3, H, W) to logits.
         size: Height and width of the image in pixels.
         batch_size: Images.

@@ -23,7 +23,7 @@ class RoutingMaps(DrawsInTurns):
     ``routing/maps`` is a contact sheet for each image; ``routing/<block>/<statistic>`` are the statistics of
     :func:`biformer_lit.routing.routing_statistics`, such as ``routing/stage1.block1/never_chosen``. They are taken from
     the weights that are being validated, the averaged ones with the EMA callback. The run's random numbers are
-    left as they were. Networks without bi-level routing, and strategies that shard the weights, are let be.
+    left as they were. Networks without bi-level routing, and strategies that shard the weights, are skipped.
 
     Args:
         every_n_epochs: How often; the first validation is always drawn.

@@ -28,7 +28,7 @@ class Throughput(Callback):
         self.ended = time.perf_counter()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock anew."""
+        """Restart the clock."""
         self.started, self.images = 0.0, 0
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,4 +1,4 @@
-"""A run that reports on itself in files, for whoever started it: progress, result, failure."""
+"""Reports of a run in files, for the process that started it: progress, result, failure."""
 
 import contextlib
 import errno
@@ -206,7 +206,7 @@ class TrialReport(Callback):
         write_json(self.folder / "result.json", result)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Write what went wrong, unless somebody only stopped the run or another rank has told already."""
+        """Write what went wrong, unless the run was only stopped or another rank has reported it."""
         if not _is_training(trainer) or not isinstance(exception, Exception) or trainer.received_sigterm:
             return
         path = self.folder / "failure.json"

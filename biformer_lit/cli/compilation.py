@@ -1,7 +1,7 @@
 """Options of ``torch.compile`` that a file may set, a closed list; all others have to be typed.
 
 Inductor's options name the compiler that it runs and folders that it writes to, and dynamo imports a backend by its
-name. A config, a study or a recipe may come from somebody else; what stands on the command line is the user's own.
+name. A config, a study or a recipe may come from anyone; the command line is the user's own.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

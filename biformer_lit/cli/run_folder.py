@@ -39,7 +39,7 @@ def _claim(logger: Any) -> int:
     if getattr(rank_zero_only, "rank", 0) != 0:
         return number
     root = Path(logger.root_dir)
-    logger._version = number  # so that whoever reports an error of the disk can name a folder  # noqa: SLF001
+    logger._version = number  # so that an error of the disk can name a folder  # noqa: SLF001
     root.mkdir(parents=True, exist_ok=True)
     while not _made(root / f"version_{number}"):
         number += 1

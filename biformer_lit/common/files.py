@@ -88,7 +88,7 @@ def remove_unfinished(path: Path) -> None:
     for left in path.parent.iterdir() if path.parent.is_dir() else ():
         if not (left.name.startswith(start) and left.name.endswith(_UNFINISHED)):
             continue
-        with contextlib.suppress(OSError), left.open("rb+") as file:  # BlockingIOError: somebody writes it
+        with contextlib.suppress(OSError), left.open("rb+") as file:  # BlockingIOError: it is being written
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             left.unlink()
 
@@ -101,7 +101,7 @@ def _unfinished(path: Path) -> IO[bytes]:
             return file
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if Path(file.name).exists():  # else somebody took it for a killed process's before it was locked
+        if Path(file.name).exists():  # else it was taken for a killed process's before it was locked
             return file
         file.close()
 

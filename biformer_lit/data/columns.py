@@ -52,7 +52,7 @@ def keep_columns(table: Any, columns: list[str]) -> Any:
             continue
         if isinstance(feature, datasets.Image) or isinstance(kept, datasets.IterableDataset):
             kept = kept.cast_column(column, stored)
-        else:  # cast_column would write all rows to the disk anew, though nothing that is stored changes
+        else:  # cast_column would rewrite all rows to disk, although nothing stored changes
             kept.info.features = datasets.Features({**kept.features, column: stored})
     return kept
 

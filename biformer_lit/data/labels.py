@@ -97,7 +97,7 @@ class Classes:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)  # somebody's images may stand where labels should
+    text = repr(value)  # there may be images in place of labels
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 

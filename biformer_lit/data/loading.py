@@ -123,7 +123,7 @@ def _load_hub(name: str, config_name: str | None, revision: str | None, streamin
 
 def unreadable(where: str, error: BaseException) -> str:
     """The message about a stored row that ``datasets`` cannot give; ``where`` begins it."""
-    return f"{where}: cannot be read as its columns are described ({reason(error)}); write the data set anew"
+    return f"{where}: cannot be read as its columns are described ({reason(error)}); write the data set again"
 
 
 def reason(error: BaseException) -> str:

@@ -21,7 +21,7 @@ class Shards(NamedTuple):
     Attributes:
         starts: Number in the split of the first row of each shard.
         counted: Whether these are the true numbers. Otherwise the rows of each shard are counted from a multiple of
-            ``UNKNOWN_STRIDE``, so that every number still stands for one row, whoever reads it.
+            ``UNKNOWN_STRIDE``, so that every number still identifies one row, whichever process reads it.
     """
 
     starts: list[int]

@@ -18,7 +18,7 @@ from biformer_lit.errors import DataError
 _FARTHEST = 10  # image sides; rasterising takes memory for each pixel of an outline, also outside the image
 _LONGEST = 4_000_000  # pixels of outline; each takes 80 bytes
 _LOOSE = 1  # pixels that a mask may reach beyond its box
-_BITS = 60  # of a run's length; text may go on for ever
+_BITS = 60  # of a run's length; text may continue forever
 
 
 def decode_object_mask(value: Any, size: tuple[int, int], normalised: bool, where: str) -> Tensor:

@@ -83,7 +83,7 @@ class ObjectScores(nn.Module):
             self._rows.append((image, coco_truth(index, true), coco_predictions(index, predicted)))
 
     def compute(self, class_names: list[str]) -> dict[str, Tensor]:
-        """All figures by name, float64 between 0 and 1, over all processes; then begin anew.
+        """All figures by name, float64 between 0 and 1, over all processes; then reset.
 
         ``map``, ``map_50``, ... of boxes, ``mask_map``, ... of masks; ``ap/NAME`` and ``mask_ap/NAME`` of each class
         that the truth has. What has nothing to be measured on is left out, but ``map`` and ``mask_map`` are NaN.

@@ -80,7 +80,7 @@ def record_blocks(net: nn.Module, images: Tensor) -> tuple[list[RoutedBlock], An
         it is one of a dense task, whose head is not run.
     """
     backbone = routing_backbone(net)
-    # not net itself: a compiled network would be compiled anew; and a detector is fed more than images
+    # not net itself: a compiled network would be recompiled; and a detector takes more than images
     run: Callable[[Tensor], Any] = net.maps if isinstance(net, DenseNetwork) else net.forward
     if backbone is None:
         return [], run(images)

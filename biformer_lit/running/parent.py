@@ -36,7 +36,7 @@ def leave_signals_to_parent(worker: int) -> None:  # noqa: ARG001 (the contract 
     """In a data worker: end by SIGTERM only if it comes from the process that the worker works for.
 
     Schedulers and terminals (Ctrl-C, a hang-up) signal all processes of a run, and a worker that ends at once would
-    break the run off before it has saved where it is. The signal to requeue is the parent's affair, too.
+    break the run off before it has saved where it is. The signal to requeue is left to the parent, too.
 
     Args:
         worker: Its number, of no meaning here.

@@ -32,14 +32,14 @@ def git_commit() -> str | None:
     git, package = shutil.which("git"), Path(__file__).parent.parent
     if git is None:
         return None
-    # installed in an environment that lies inside somebody else's checkout, it would be told that one's commit
+    # installed in an environment inside another checkout, git would report that one's commit
     if _said([git, "ls-files", "--error-unmatch", "__init__.py"], package) is None:
         return None
     return _said([git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"], package)
 
 
 def _said(command: list[str], folder: Path) -> str | None:
-    environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}  # a look must not be in the way of somebody's commit
+    environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}  # reading must not block a commit
     try:
         done = subprocess.run(  # noqa: S603
             command, cwd=folder, env=environment, capture_output=True, text=True, check=True, timeout=30

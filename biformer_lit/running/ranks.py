@@ -24,7 +24,7 @@ class RankWatch(Callback):
     """Ends the processes that Lightning has launched as soon as one of them has failed, and says which and how.
 
     Lightning looks every five seconds and kills all with SIGKILL, itself included, which hides the reason and the
-    status. Where torchrun or SLURM starts the processes, this is their affair, and nothing is watched.
+    status. If torchrun or SLURM starts the processes, that is left to them, and nothing is watched.
     """
 
     def __init__(self) -> None:

@@ -27,7 +27,7 @@ class FiniteSteps:
 
     Gradients are judged rather than losses: after the processes have exchanged them, all have the same, so that all
     decide alike without a word more; whose loss it was is asked only when it has happened. Under ``16-mixed`` a
-    gradient that overflows is the gradient scaler's affair, who leaves out the step by itself; there only losses count.
+    gradient that overflows is left to the gradient scaler, which skips the step; there only losses count.
 
     Args:
         on_bad_loss: See :class:`biformer_lit.tasks.Optimization`.

@@ -130,7 +130,7 @@ class Schedule(LRScheduler):
         return self.length()
 
     def get_lr(self) -> list[Any]:
-        """The rate of each group; groups that somebody has added later keep theirs."""
+        """The rate of each group; groups that were added later keep theirs."""
         factor = self.factor()
         added = self.optimizer.param_groups[len(self.base_lrs) :]
         return [*(base * factor for base in self.base_lrs), *(group["lr"] for group in added)]

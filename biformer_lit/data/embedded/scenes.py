@@ -18,7 +18,7 @@ from biformer_lit.errors import ConfigError
 SCENES = "digit_scenes"
 CLASS_NAMES = ("background", *(str(digit) for digit in range(10)))
 
-_PLACES = 40  # places tried for a digit before the scene is begun anew
+_PLACES = 40  # places tried for a digit before the scene is started again
 _ATTEMPTS = 100  # scenes begun before the settings are called impossible
 
 Labels = npt.NDArray[np.uint8]

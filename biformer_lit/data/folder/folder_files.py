@@ -43,7 +43,7 @@ class Files:
             huggingface_hub.constants.HF_HUB_CACHE,
         )
         allowed = tuple(Path(os.path.realpath(Path(cache).expanduser())) for cache in caches)
-        remedy = "ask whoever made the data set to store its images in its rows"
+        remedy = "ask the author of the data set to store its images in its rows"
         return cls(allowed[0], allowed, remedy, "set data.init_args.streaming: false")
 
     @classmethod

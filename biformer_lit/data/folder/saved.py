@@ -24,7 +24,7 @@ def open_saved(files: Files) -> dict[str, datasets.Dataset]:
     """The splits in a folder that ``save_to_disk`` wrote.
 
     Rows are taken as they are stored: whether they were to be shown as tensors, or only some of their columns, was
-    the affair of the program that saved them.
+    left to the program that saved them.
 
     Args:
         files: Which files may be read.

@@ -43,7 +43,7 @@ def unpacked(bundle: Path) -> Iterator[Path]:
         except ConfigError:
             raise
         except _UNPACKING_ERRORS as error:
-            raise ConfigError(f"{bundle}: cannot be unpacked ({error}); make it anew with sweep export") from None
+            raise ConfigError(f"{bundle}: cannot be unpacked ({error}); create it again with sweep export") from None
         found = sorted(Path(place).glob(f"*/{SPEC}"))
         if len(found) != 1:
             raise ConfigError(f"{bundle}: holds {len(found)} studies, not one; make it with sweep export --bundle")

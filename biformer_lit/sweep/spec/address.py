@@ -18,7 +18,7 @@ _VARIABLES = {"postgres": "PGPASSWORD", "mysql": "MYSQL_PWD", "mariadb": "MYSQL_
 _HIDDEN = "***"
 _SHORTEST = 3  # letters of a password that is looked for in messages; a shorter one is in any word
 
-# what an address may name if it stands in a file, which may be somebody else's
+# what an address in a file may name; the file may come from anyone
 _DRIVERS = re.compile(
     r"(sqlite|grpc|postgresql(\+(psycopg|psycopg2|pg8000))?"
     r"|(mysql|mariadb)(\+(pymysql|mysqldb|mysqlconnector|mariadbconnector))?)://"

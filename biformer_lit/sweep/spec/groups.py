@@ -93,7 +93,7 @@ class Range:
         if self.log and self.low <= 0:
             raise ConfigError(f"low={self.low:g} must be above 0 on a logarithmic scale; raise it or set log to false")
         if self.step is not None and (self.step <= 0 or self.log):
-            raise ConfigError(f"step={self.step:g} must be above 0, and cannot be had together with log; correct one")
+            raise ConfigError(f"step={self.step:g} must be above 0, and cannot be combined with log; correct one")
         if self.integer and any(value != int(value) for value in bounds):
             raise ConfigError("integer needs whole numbers for low, high and step")
 

@@ -56,7 +56,7 @@ class Watch:
         our_host, our_boot, our_device, our_inode = self.owner.rsplit(":", 3)
         if boot and boot == our_boot:
             return (device, inode) == (our_device, our_inode)
-        same_folder = self.local or inode == our_inode  # disks may be numbered anew
+        same_folder = self.local or inode == our_inode  # disks may be renumbered
         return bool(boot and our_boot) and host == our_host and same_folder
 
     def _patience_with(self, trial: FrozenTrial) -> float:

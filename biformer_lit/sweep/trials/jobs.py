@@ -51,7 +51,7 @@ class Job:
 
     @classmethod
     def read(cls, text: str) -> "Job":
-        """From text."""
+        """Parse a job from text."""
         return cls(**json.loads(text))
 
 
@@ -87,7 +87,7 @@ class Standing:
 
 
 def this_machine() -> str:
-    """A name that no other machine has, nor this one after it was started anew."""
+    """Return a name that no other machine has, nor this one after a restart."""
     boot = Path("/proc/sys/kernel/random/boot_id")
     return f"{socket.gethostname()}:{boot.read_text().strip() if boot.exists() else ''}"
 

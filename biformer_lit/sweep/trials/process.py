@@ -22,7 +22,7 @@ from biformer_lit.sweep.trials.failure import LOG, Failure, header, why_failed
 __all__ = ["Failure", "TrialProcess", "lock_folder", "next_command", "slot_environment", "start", "why_failed"]
 
 CONFIG = "config.yaml"
-"""A trial's config for whoever repeats it."""
+"""Name of the config that repeats a trial."""
 TRIAL_CONFIG = "trial.yaml"
 """The config that the study trains with, which reports into the trial's folder."""
 _PAUSE = 0.02  # seconds between two looks at processes that are to end
@@ -30,7 +30,7 @@ _KILL_LIMIT = 60.0  # seconds that SIGKILL may take: a driver may have a lot of 
 
 
 def lock_folder(folder: Path) -> IO[bytes] | None:
-    """The open file ``lock`` of a trial's folder, locked for us, or None if somebody else holds it.
+    """The open file ``lock`` of a trial's folder, locked for us, or None if another process holds it.
 
     The lock is held for as long as anybody has the file open: we, or a trial that was started with it.
     """
@@ -48,7 +48,7 @@ def next_command(folder: Path, config: Path) -> list[str]:
     """The command line that starts a trial, or goes on with it where its last checkpoint left off.
 
     A checkpoint that is damaged is renamed ``last.ckpt.broken``. The trial then goes on from the one before it, which
-    takes its name, and begins anew if that one is damaged, too.
+    takes its name, and starts again if that one is damaged, too.
 
     Args:
         folder: The trial's.
@@ -67,7 +67,7 @@ def next_command(folder: Path, config: Path) -> list[str]:
     if goes_on:
         previous.replace(last)
     with (folder / LOG).open("ab") as log:
-        then = "goes on from the one before it" if goes_on else "begins anew"
+        then = "continues from the one before it" if goes_on else "starts again"
         log.write(f"{last} is incomplete or damaged; it is now last.ckpt.broken, and training {then}\n".encode())
     return resumed if goes_on else command
 
@@ -179,7 +179,7 @@ class TrialProcess:
             return self._process.poll() is not None
         try:
             return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-        except ChildProcessError:  # somebody has waited for it in our stead
+        except ChildProcessError:  # another thread has waited for it
             return True
 
     def _signal(self, number: signal.Signals) -> None:

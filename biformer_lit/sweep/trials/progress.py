@@ -71,7 +71,7 @@ class ProgressFile:
 
     def _progress(self, entry: dict[str, Any]) -> Progress:
         epoch, epochs, seconds = int(entry["epoch"]), int(entry["epochs"]), float(entry["wall_seconds"])
-        if self._first is None or seconds < self._seconds:  # the clock began anew: another session
+        if self._first is None or seconds < self._seconds:  # the clock restarted: another session
             self._first = epoch
         self._seconds = seconds
         value = entry["metrics"].get(self._metric, None if self.latest is None else self.latest.value)

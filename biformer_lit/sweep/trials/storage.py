@@ -226,7 +226,7 @@ def _proxy(url: str) -> BaseStorage:
 
 
 def patiently(call: Callable[[], T], say: Callable[[str], None], seconds: float | None = None) -> T:
-    """Call until the storage answers; a server that is started anew loses nobody's work.
+    """Call until the storage answers; a server that is restarted loses no work.
 
     Args:
         call: What to do; it must bear being done twice, as an answer may be what was lost.
