@@ -64,12 +64,12 @@ def _jpeg(image: Image.Image, quality: int) -> dict[str, Any]:
 
 
 def read_pillow(value: dict[str, Any]) -> object:
-    """As the data modules decode."""
+    """Decode as the data modules do."""
     return decode_image(value, "")
 
 
 def read_draft(value: dict[str, Any], size: int) -> object:
-    """Pillow, which may decode JPEG at a half, a quarter or an eighth of its size; other pixels than the whole."""
+    """Decode with Pillow's draft mode, at a half, a quarter or an eighth of a JPEG's size; the pixels differ."""
     image = Image.open(io.BytesIO(value["bytes"]))
     image.draft("RGB", (size, size))
     image.load()

@@ -83,7 +83,7 @@ class EMA(WeightAveraging):
         self._under_training: list[Tensor] | None = None  # while the average of a model in half precision is evaluated
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Make the average; the network is built for it here, which is meant."""
+        """Make the average, for which the network is built here."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*WeightAveraging callback with a model that overrides.*")
             super().setup(trainer, pl_module, stage)

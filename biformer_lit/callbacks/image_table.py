@@ -20,7 +20,7 @@ def named_images(batch: Mapping[str, Any], count: int) -> Iterator[dict[str, Any
 class ImageTable:
     """A CSV file with a line for each image: its row, its picture here, its file and number in the data set.
 
-    It is written as images come, and only if the data set tells files or numbers; otherwise there is nothing to add to
+    It is written as images come, and only if the data set has files or numbers; otherwise there is nothing to add to
     the pictures' names.
 
     Args:

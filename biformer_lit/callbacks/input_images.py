@@ -1,4 +1,4 @@
-"""A look at what the network is fed."""
+"""Images of the training batches in TensorBoard."""
 
 from typing import Any
 

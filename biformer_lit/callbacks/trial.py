@@ -115,7 +115,7 @@ class TrialReport(Callback):
         self.validated = False
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look whether the run is to go on; all ranks do what rank 0 saw."""
+        """Check whether the run is to continue; all ranks do what rank 0 saw."""
         if not _is_training(trainer) or trainer.sanity_checking:
             return
         self.validated = True
@@ -170,7 +170,7 @@ class TrialReport(Callback):
         return self._never_logged(metrics) if should_be_there and self.metric not in metrics else None
 
     def _never_logged(self, metrics: dict[str, float]) -> ConfigError:
-        """The objective's name is wrong, or nothing is validated."""
+        """Return the message for an objective that was never logged: a wrong name, or no validation."""
         names = ", ".join(sorted(metrics)) or "nothing at all"
         return ConfigError(f"the objective's metric={self.metric!r} is not logged; use one that is: {names}")
 

@@ -1,4 +1,4 @@
-"""The end of a training run: its results as a table, and where to look at it."""
+"""End of a training run: its results as a table, and where to find them."""
 
 import shutil
 import sys

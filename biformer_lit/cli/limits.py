@@ -1,4 +1,4 @@
-"""Errors that say that the machine gives no more: what to tell the user."""
+"""Messages for errors that are caused by limits of the machine."""
 
 import errno
 import re

@@ -1,4 +1,4 @@
-"""The command line read without running it: the config that it means, and how long that would take."""
+"""Reading of a command line without running it: the config that it means, and how long that would take."""
 
 import functools
 import json
@@ -40,7 +40,7 @@ class ConfigReader(BiFormerCLI):
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """``fit`` alone."""
+        """Return ``fit`` alone."""
         return {"fit": LightningCLI.subcommands()["fit"]}
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -123,7 +123,7 @@ def estimate(config: dict[str, Any]) -> float:
 
 @functools.cache
 def _config_reader() -> "ConfigReader":
-    """Kept, for it takes longer to make than to use."""
+    """Return the parser, which is kept because it takes longer to make than to use."""
     return ConfigReader(**{**SETTINGS, "parser_class": RaisingParser}, load_from_checkpoint_support=False)
 
 

@@ -15,7 +15,7 @@ def fail(message: str) -> NoReturn:
 
 
 def fail_at_once(message: str) -> NoReturn:
-    """The same without tidying up, which needs what the machine has just refused and would end in tracebacks."""
+    """Leave like :func:`fail`, but without cleaning up, which needs what the machine has just refused."""
     sys.stderr.write(f"error: {message}\n")
     sys.stderr.flush()
     os._exit(2)

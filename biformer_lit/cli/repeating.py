@@ -14,7 +14,7 @@ def leave_trials_alone(trainer: Any) -> None:
     """Take what would write into a trial's folder out of a trainer's settings, unless a study started this process.
 
     A trial is trained with a config that names the trial's folder as the place of its logger, its checkpoints and its
-    report. Whoever uses that config otherwise gets ``runs/repeats/CELL-DIGEST/seed-N/version_K``.
+    report. Any other use of that config gets ``runs/repeats/CELL-DIGEST/seed-N/version_K``.
 
     Args:
         trainer: The section ``trainer`` of a parsed config, changed in place.

@@ -55,7 +55,7 @@ def _plain_lines(text: str) -> str:
 
 @contextlib.contextmanager
 def plain_messages() -> Iterator[None]:
-    """Have no control characters in log lines and warnings, which may quote names of classes, columns and files."""
+    """Remove control characters from log lines and warnings, which may quote names of classes, columns and files."""
     factory, formatted = logging.getLogRecordFactory(), warnings.formatwarning
     logging.setLogRecordFactory(_PlainRecord)
     warnings.formatwarning = lambda *args, **kwargs: _plain_lines(formatted(*args, **kwargs))
@@ -77,7 +77,7 @@ def _writable(stream: Any) -> bool:
 
 
 def _drop(stream: Any) -> None:
-    """Send what is left to nowhere, as Python would try once more to write it when it ends."""
+    """Discard what is left, because Python would try again to write it when it ends."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())

@@ -59,7 +59,7 @@ def coco_truth(image_id: int | str, objects: Arrays, category_ids: Sequence[int]
 
 
 def _as_written(value: Any) -> float:
-    """A float32 with the digits that it has, not those of the float64 it becomes."""
+    """Return a float32 with its own digits, not those of the float64 it becomes."""
     return float(str(value))
 
 

@@ -48,7 +48,7 @@ def restart_peak(device: torch.device) -> int:
 
 
 def peak_memory(device: torch.device) -> int:
-    """The most bytes that were in use since :func:`restart_peak`; 0 where the system does not tell (Windows)."""
+    """Return the most bytes in use since :func:`restart_peak`; 0 if the system does not tell (Windows)."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device)

@@ -1,10 +1,10 @@
-"""Random numbers as a function of *where* a run is, not of how it got there.
+"""Random numbers as a function of the *position* of a run, not of its past.
 
 Everything random in training is drawn from a generator seeded by (base seed, purpose, position): the initial
 weights by the seed alone, the augmentation of a sample by the epoch and the sample, DropPath and mixup by the
 epoch, the batch and the rank. A run that was killed and resumed therefore draws the very numbers the
 uninterrupted run would have drawn, ranks never share a stream, and neither the number of data workers nor an
-added layer shifts anybody else's numbers.
+added layer shifts any other random number.
 """
 
 import hashlib

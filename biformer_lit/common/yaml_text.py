@@ -83,7 +83,7 @@ class _KeysOnce(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types
     """Refuses a key that a mapping holds twice; the reader itself takes the later value in silence."""
 
     def compose_mapping_node(self, anchor: str | None) -> Any:
-        """As the reader's own, before ``<<`` brings the keys of other mappings, which may be the same."""
+        """Compose as the base class does, before ``<<`` merges the keys of other mappings, which may be the same."""
         node = super().compose_mapping_node(anchor)
         seen: set[str] = set()
         for key, _ in node.value:

@@ -1,4 +1,4 @@
-"""Dense tasks: what turns the maps of a backbone's stages into classes of pixels, boxes or masks."""
+"""Heads of dense tasks, which turn the maps of a backbone's stages into classes of pixels, boxes or masks."""
 
 from biformer_lit.heads.dense_network import DenseNetwork
 from biformer_lit.heads.dense_weights import load_dense_weights

@@ -1,4 +1,4 @@
-"""The one entry to token-to-token attention inside routed regions, and the choice of the backend."""
+"""Entry point of token-to-token attention inside routed regions, and the choice of the backend."""
 
 from collections.abc import Callable
 from typing import Literal, get_args

@@ -1,4 +1,4 @@
-"""Depthwise convolution with a weight gradient that is quick on CPUs."""
+"""Depthwise convolution with a weight gradient that is fast on CPUs."""
 
 from typing import Any
 

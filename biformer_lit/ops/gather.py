@@ -1,4 +1,4 @@
-"""Backends that gather: each region beside copies of the keys and values that it reads, best for small routed shares.
+"""Backends that gather copies of the keys and values that each region reads; best for small routed shares.
 
 The fused attention is the faster one except in bfloat16 on CPUs; see :mod:`biformer_lit.ops.matmul`.
 """

@@ -78,7 +78,7 @@ def crop_size(data: Mapping[str, Any]) -> tuple[int, int]:
 
 @lru_cache(maxsize=256)
 def _measure_dense(described: str, num_classes: int, height: int, width: int) -> tuple[int, int]:
-    """As :func:`_measure`."""
+    """Measure a dense network as :func:`_measure` does a classifier."""
     task, settings, head, timm_backbone = json.loads(described)
     backbone, size = Backbone(**settings), (height, width)
     if task == "SegmentationTask":
@@ -88,7 +88,7 @@ def _measure_dense(described: str, num_classes: int, height: int, width: int) ->
 
 @lru_cache(maxsize=256)
 def _measure(backbone: str, num_classes: int, size: int) -> tuple[int, int]:
-    """The same for many cells; settings as text, so that they can be looked up."""
+    """Measure a network; its settings are text, so that results can be cached."""
     with torch.device("meta"):
         net = Backbone(**json.loads(backbone)).build(num_classes)
     return parameters(net), sum(closed_form_macs(net, (size, size)))

@@ -32,7 +32,7 @@ def closed_form_macs(net: nn.Module, size: tuple[int, int]) -> list[int]:
 
 
 def _convolutions(row: nn.Sequential, size: tuple[int, int]) -> int:
-    """Of a stem or a down-sampling on a map of this size."""
+    """Return the multiply-adds of a stem or a down-sampling on a map of this size."""
     macs = 0
     for layer in row:
         if isinstance(layer, nn.Conv2d):
@@ -45,7 +45,7 @@ def _convolutions(row: nn.Sequential, size: tuple[int, int]) -> int:
 
 
 def _block(block: Block, tokens: tuple[int, int]) -> int:
-    """Of one transformer block on a map of this many rows and columns of tokens."""
+    """Return the multiply-adds of a transformer block on a map of this many rows and columns of tokens."""
     attention: Attention = block.attn
     cost = attention.cost(*tokens)
     rows, columns = attention.padded_map(*tokens)

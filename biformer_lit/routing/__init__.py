@@ -1,4 +1,4 @@
-"""Seeing the routing: which regions are read, as numbers, as pictures, and from the command line."""
+"""Routing made visible: the regions that are read, as numbers, as pictures, and from the command line."""
 
 from biformer_lit.routing.blocks import RoutedBlock, record_blocks, routing_backbone
 from biformer_lit.routing.draw import draw_block, draw_sheet

@@ -1,4 +1,4 @@
-"""The routing blocks of a network: what each decided for some images, and what it is called."""
+"""Routing blocks of a network: their decisions for some images, and their names."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

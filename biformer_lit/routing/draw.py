@@ -87,7 +87,7 @@ def draw_block(photo: Array, block: RoutedBlock, point: tuple[float, float], ima
 
 
 def draw_sheet(photo: Array, blocks: list[RoutedBlock], point: tuple[float, float], image: int = 0) -> Figure:
-    """All blocks at a glance: a column for each block, with the three panels of :func:`draw_block` below each other.
+    """Draw all blocks: a column for each block, with the three panels of :func:`draw_block` below each other.
 
     Args:
         photo: The image that the network saw, RGB, 0 to 1 (H, W, 3).
