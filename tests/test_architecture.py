@@ -1,6 +1,7 @@
 """Imports point one way, files stay readable, and every line of the package can be found where it belongs."""
 
 import ast
+import graphlib
 
 import pytest
 
@@ -71,6 +72,40 @@ def test_imports_point_one_way(root):
             continue
         wrong = set(imports(path)) - allowed(room)
         assert not wrong, f"{path.relative_to(root)} imports {wrong}"
+
+
+SWEEP = ["spec", "trials", "results", "report"]
+
+
+def sweep_imports(root):
+    """Module to the modules of sweep that it imports, wherever in its text, by their dotted names within sweep."""
+    top = root / "biformer_lit/sweep"
+    modules = {".".join(path.relative_to(top).with_suffix("").parts): path for path in top.rglob("*.py")}
+    found = {}
+    for name, path in modules.items():
+        taken = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("biformer_lit.sweep"):
+                place = node.module.removeprefix("biformer_lit.sweep").lstrip(".")
+                inner = {f"{place}.{alias.name}".lstrip(".") for alias in node.names} & modules.keys()
+                taken |= inner or {place}
+        found[name] = taken
+    return found
+
+
+def test_the_rooms_of_sweep_import_one_way(root):
+    for name, taken in sweep_imports(root).items():
+        room = name.partition(".")[0]
+        if room in SWEEP:
+            later = {one for one in taken if one.partition(".")[0] not in SWEEP[: SWEEP.index(room) + 1]}
+            assert not later, f"sweep.{name} imports {later}"
+
+
+def test_no_modules_of_sweep_import_each_other(root):
+    """Nor in a larger circle; imports for type checkers and within functions count, too."""
+    graph = sweep_imports(root)
+    assert {"trials.record"} < graph["trials.ledger"]
+    list(graphlib.TopologicalSorter(graph).static_order())
 
 
 def test_the_walk_sees_imports(root):

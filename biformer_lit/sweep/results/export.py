@@ -10,11 +10,11 @@ from biformer_lit.common.files import replacing
 from biformer_lit.errors import ConfigError
 from biformer_lit.sweep.results.cell_summary import importances, markdown_table, summary
 from biformer_lit.sweep.results.factorial import effects
-from biformer_lit.sweep.results.trial_table import results_frame, write_csv, write_results
+from biformer_lit.sweep.results.trial_table import result_rows, results_frame, write_csv, write_results
 from biformer_lit.sweep.spec.study_spec import StudySpec
 from biformer_lit.sweep.trials.board import write_tensorboard
 from biformer_lit.sweep.trials.jobs import Job, Standing
-from biformer_lit.sweep.trials.study import IMPORTANCES, SPEC, opened_study, read_text, result_rows
+from biformer_lit.sweep.trials.study import IMPORTANCES, SPEC, opened_study, read_text
 
 SUMMARY, EFFECTS = "summary.csv", "effects.csv"
 _OF_TRIALS = (

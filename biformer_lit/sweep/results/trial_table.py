@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from biformer_lit.common.files import replacing
 from biformer_lit.errors import ConfigError
+from biformer_lit.sweep.trials.jobs import Job, Standing
 from biformer_lit.text.escaping import for_csv, from_csv
 
 STATUSES = ("complete", "pruned", "failed", "missing", "running")
@@ -86,6 +87,17 @@ def row(
         flat |= {f"{which}:{name}": value for name, value in metrics.items()}
     flat |= {name: result[name] for name in _FROM_RESULT if name in result}
     return flat | {f"version:{name}": value for name, value in result.get("versions", {}).items()}
+
+
+def result_rows(study: str, jobs: Iterable[Job], standings: Mapping[str, Standing]) -> list[dict[str, Any]]:
+    """A row of the results for each job, whatever became of it."""
+    rows = []
+    for job in jobs:
+        standing = standings[job.key]
+        status = "missing" if standing.status == "waiting" else standing.status
+        reason = standing.reason if status == "failed" else None
+        rows.append(row(job.cell, job.factors, job.baseline, job.seed, status, reason, standing.result, study=study))
+    return rows
 
 
 def results_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

@@ -5,16 +5,14 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from biformer_lit.sweep.trials.jobs import Job
-
-if TYPE_CHECKING:
-    from biformer_lit.sweep.trials.ledger import Ledger
+from biformer_lit.sweep.trials.record import Record
 
 HEARTBEAT = 60.0
 """Seconds between two signs of life of a running trial."""
@@ -25,21 +23,21 @@ class Claim:
     """An attempt that is ours, with the lock of its folder.
 
     Args:
-        ledger: Where it stands.
+        record: Where it stands.
         trial_id: Of the storage.
         number: Of the trial.
         job: What to train.
         lock: From :func:`lock_folder`.
     """
 
-    def __init__(self, ledger: "Ledger", trial_id: int, number: int, job: Job, lock: Any) -> None:
-        self.ledger, self.trial_id, self.number, self.job, self.lock = ledger, trial_id, number, job, lock
-        self.folder = ledger.folder / "cells" / job.key
+    def __init__(self, record: Record, trial_id: int, number: int, job: Job, lock: Any) -> None:
+        self.record, self.trial_id, self.number, self.job, self.lock = record, trial_id, number, job, lock
+        self.folder = record.folder / "cells" / job.key
         self._signed = 0.0
 
     def sign(self) -> None:
         """Write down whose it is."""
-        self._set("owner", self.ledger.owner)
+        self._set("owner", self.record.owner)
         self._set("pid", os.getpid())
         self._set("seen", time.time())
         self._signed = time.monotonic()
@@ -58,11 +56,11 @@ class Claim:
     def report(self, step: int, value: float) -> None:
         """Hand an intermediate value to the pruner."""
         with contextlib.suppress(UpdateFinishedTrialError):  # given up by others, as keep will tell
-            self.ledger.ask(lambda: optuna.Trial(self.ledger.study, self.trial_id).report(value, step))
+            self.record.ask(lambda: optuna.Trial(self.record.study, self.trial_id).report(value, step))
 
     def should_prune(self) -> bool:
         """Whether the pruner gives up on it."""
-        return self.ledger.ask(lambda: optuna.Trial(self.ledger.study, self.trial_id).should_prune())
+        return self.record.ask(lambda: optuna.Trial(self.record.study, self.trial_id).should_prune())
 
     def complete(self, result: Mapping[str, Any]) -> None:
         """The result is there."""
@@ -81,11 +79,11 @@ class Claim:
         try:
             for name, content in attrs.items():
                 self._set(name, content)
-            self.ledger.finish(self.trial_id, state, value if state == TrialState.COMPLETE else None)
+            self.record.finish(self.trial_id, state, value if state == TrialState.COMPLETE else None)
         except UpdateFinishedTrialError:
             pass  # our answer got through and only the thanks were lost, or we were given up
         finally:
             self.lock.close()
 
     def _set(self, name: str, value: Any) -> None:
-        self.ledger.set(self.trial_id, name, value)
+        self.record.set(self.trial_id, name, value)

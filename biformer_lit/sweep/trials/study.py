@@ -243,19 +243,6 @@ def _check_unused(folder: Path) -> None:
             )
 
 
-def result_rows(study: str, jobs: Iterable[Job], standings: Mapping[str, Standing]) -> list[dict[str, Any]]:
-    """A row of the results for each job, whatever became of it."""
-    from biformer_lit.sweep.results.trial_table import row  # noqa: PLC0415 (pandas takes its time, and most commands do without)
-
-    rows = []
-    for job in jobs:
-        standing = standings[job.key]
-        status = "missing" if standing.status == "waiting" else standing.status
-        reason = standing.reason if status == "failed" else None
-        rows.append(row(job.cell, job.factors, job.baseline, job.seed, status, reason, standing.result, study=study))
-    return rows
-
-
 def shown_storage(spec: StudySpec, folder: Path) -> str:
     """Where the study is kept, as it may be shown."""
     return str(folder / JOURNAL) if spec.storage is None else address.shown(spec.storage)

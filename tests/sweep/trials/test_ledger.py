@@ -11,6 +11,7 @@ from studies import check_epochs, completions, entries, study, sweep
 from biformer_lit.sweep.trials import alive, jobs, runner
 from biformer_lit.sweep.trials import claim as claim_module
 from biformer_lit.sweep.trials import ledger as ledger_module
+from biformer_lit.sweep.trials import record as record_module
 from biformer_lit.sweep.trials.jobs import Job
 from biformer_lit.sweep.trials.ledger import Ledger
 from biformer_lit.sweep.trials.process import lock_folder
@@ -165,7 +166,7 @@ def watched(ledger, seconds):
 @pytest.mark.parametrize("clock", [-20 * 60, 0, 20 * 60])
 def test_another_machine(make, monkeypatch, clock):
     """Its locks say nothing here, nor does its clock; only its silence does, for as long as we watch."""
-    monkeypatch.setattr(ledger_module, "this_machine", lambda: "elsewhere:1")
+    monkeypatch.setattr(record_module, "this_machine", lambda: "elsewhere:1")
     there = make()
     monkeypatch.undo()
     here = make()
@@ -184,7 +185,7 @@ def test_another_machine(make, monkeypatch, clock):
 
 def test_a_machine_that_is_long_dead(make, monkeypatch):
     """No clock is wrong by a night: a few minutes of silence are enough, and it is said what we wait for."""
-    monkeypatch.setattr(ledger_module, "this_machine", lambda: "elsewhere:1")
+    monkeypatch.setattr(record_module, "this_machine", lambda: "elsewhere:1")
     there = make()
     monkeypatch.undo()
     there.enqueue([job()])
@@ -213,7 +214,7 @@ def test_a_machine_that_is_long_dead(make, monkeypatch):
 def test_after_a_reboot(make, monkeypatch, machine, at_once):
     """The same host and folder with another boot id is dead at once, unless somebody holds the trial's lock."""
     host, boot = jobs.this_machine().split(":")
-    monkeypatch.setattr(ledger_module, "this_machine", lambda: machine.format(host=host, boot=boot))
+    monkeypatch.setattr(record_module, "this_machine", lambda: machine.format(host=host, boot=boot))
     before = make()
     monkeypatch.undo()
     before.enqueue([job()])
@@ -260,7 +261,7 @@ def test_killed_while_drawing(make):
 
 def test_drawn_by_others_at_the_same_time(make, monkeypatch):
     """The earlier number counts, even if its job is written later."""
-    monkeypatch.setattr(ledger_module, "this_machine", lambda: "elsewhere:1")
+    monkeypatch.setattr(record_module, "this_machine", lambda: "elsewhere:1")
     there = make("there")
     monkeypatch.undo()
     here = make("here")
@@ -305,7 +306,7 @@ def test_no_word_with_the_storage_goes_unwatched(make, monkeypatch):
 
         monkeypatch.setattr(kind, name, guarded)
 
-    monkeypatch.setattr(ledger_module, "patiently", watching)
+    monkeypatch.setattr(record_module, "patiently", watching)
     first = make()
     kind = type(first.storage)
     for name in ("create_new_trial", "get_trial", "get_all_trials", "set_trial_state_values", "set_trial_user_attr"):
@@ -344,7 +345,7 @@ def test_answers_that_get_lost(tmp_path, monkeypatch, storage, seed):
 
         return patiently(once, lambda _: None, seconds)
 
-    monkeypatch.setattr(ledger_module, "patiently", flaky)
+    monkeypatch.setattr(record_module, "patiently", flaky)
     monkeypatch.setattr(alive, "UNOWNED", 0.5)
     monkeypatch.setattr(runner, "_REAP", 0.5)
     monkeypatch.setattr("biformer_lit.sweep.trials.storage.time.sleep", lambda _: None)
