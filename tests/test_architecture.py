@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import re
 
 import pytest
 
@@ -72,6 +73,30 @@ def test_imports_point_one_way(root):
             continue
         wrong = set(imports(path)) - allowed(room)
         assert not wrong, f"{path.relative_to(root)} imports {wrong}"
+
+
+def names_as_text(path):
+    """Rooms that a file's texts name as class paths or modules do, and whether it imports anything by its name."""
+    tree = ast.parse(path.read_text())
+    texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    rooms = {found[1] for text in texts if isinstance(text, str) if (found := re.match(r"biformer_lit\.(\w+)", text))}
+    calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    called = {getattr(function, "attr", getattr(function, "id", "")) for function in calls}
+    return rooms, bool(called & {"import_module", "__import__", "find_spec", "locate", "run_path", "run_module"})
+
+
+def test_sweep_knows_no_networks_by_name_either(root):
+    """What a study has to know of them it is told through ``Runs``, and the name of the callback is a leaf's."""
+    for path in (root / "biformer_lit/sweep").rglob("*.py"):
+        rooms, imports_by_name = names_as_text(path)
+        assert not imports_by_name, path
+        assert rooms <= LEAVES | {"sweep"}, path
+
+
+def test_names_in_texts_are_seen(root):
+    assert "callbacks" in names_as_text(root / "biformer_lit/running/trial_folders.py")[0]
+    assert names_as_text(root / "biformer_lit/cli/study_runs.py")[1]
+    assert names_as_text(root / "biformer_lit/ops/triton_attend.py") == ({"ops"}, True)
 
 
 SWEEP = ["spec", "trials", "results", "report"]

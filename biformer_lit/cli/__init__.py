@@ -50,18 +50,6 @@ def parse_fit(args: list[str]) -> dict[str, Any]:
     return complete_config(args)
 
 
-def _measure(config: dict[str, Any]) -> tuple[int, int]:
-    from biformer_lit.profiling import measure_config  # noqa: PLC0415
-
-    return measure_config(config)
-
-
-def _estimate(config: dict[str, Any]) -> float:
-    from biformer_lit.cli.reading import estimate  # noqa: PLC0415
-
-    return estimate(config)
-
-
 def main(args: list[str] | dict[str, Any] | None = None) -> "LightningCLI | None":
     """Run a command, as ``python -m biformer_lit`` does.
 
@@ -110,9 +98,10 @@ def _with_plugins(args: list[str]) -> list[str]:
 def _sweep(args: list[str]) -> None:
     if importlib.util.find_spec("fcntl") is None:
         raise ConfigError("sweep needs a POSIX system (Linux, macOS, WSL): its trials share locked files")
+    from biformer_lit.cli.study_runs import TrainingRuns  # noqa: PLC0415
     from biformer_lit.sweep.command import sweep  # noqa: PLC0415
 
-    status = sweep(args, parse_fit, _measure, _estimate)
+    status = sweep(args, TrainingRuns())
     if status:
         raise SystemExit(status)
 

@@ -9,6 +9,9 @@ CELLS = "cells"
 SPEC = "study.yaml"
 """File of a study's folder that says what the study is."""
 
+REPORT = "biformer_lit.callbacks.TrialReport"
+"""Class path, in a trial's config, of the callback by which the trial tells its study how it goes."""
+
 
 def is_ours(folder: str | Path) -> bool:
     """Whether this process was started by a study to train the trial of this folder."""

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn
 
 import yaml
 from rich.console import Console
@@ -18,7 +18,9 @@ from biformer_lit.errors import BiFormerLitError, ConfigError
 from biformer_lit.extending.plugin_words import HELP, WORD
 from biformer_lit.sweep.spec import address
 from biformer_lit.sweep.spec.cells import Cell
-from biformer_lit.sweep.spec.resolve import Measure, Parse, ResolvedCell, resolve_cells, task_objective
+from biformer_lit.sweep.spec.quantities import QUANTITIES, Quantity, prefixed
+from biformer_lit.sweep.spec.resolve import ResolvedCell, resolve_cells, task_objective
+from biformer_lit.sweep.spec.runs import Runs
 from biformer_lit.sweep.spec.study_file import read_study_file
 from biformer_lit.sweep.spec.study_spec import StudySpec, read_spec
 from biformer_lit.sweep.trials.display import Display, duration
@@ -30,9 +32,6 @@ from biformer_lit.sweep.trials.source import PlanSource, SearchSource
 from biformer_lit.sweep.trials.status import print_status
 from biformer_lit.sweep.trials.storage import closing
 from biformer_lit.sweep.trials.study import SPEC, as_recorded, begin, folder_of, open_ledger, with_others
-
-Estimate: TypeAlias = Callable[[dict[str, Any]], float]
-"""From a complete config of ``fit`` to the seconds that it would train here."""
 
 _DESCRIPTION = """Ablation studies: one YAML file, one command. Stop it whenever you like; the same command goes on."""
 _RUN = """Train what is open of a study. Settings of training (--data.dataset FOLDER, --trainer.max_epochs 5) count for
@@ -47,14 +46,12 @@ class _Parser(argparse.ArgumentParser):
         raise ConfigError(message)
 
 
-def sweep(args: Sequence[str], parse: Parse, measure: Measure, estimate: Estimate) -> int:
+def sweep(args: Sequence[str], runs: Runs) -> int:
     """Run the command.
 
     Args:
         args: The command line after ``sweep``.
-        parse: From arguments of ``fit`` to a complete config.
-        measure: From a complete config to parameters and multiply-adds.
-        estimate: From a complete config to the seconds that it would train here.
+        runs: What a study is told of the runs of ``fit``.
 
     Returns:
         The exit status.
@@ -68,7 +65,7 @@ def sweep(args: Sequence[str], parse: Parse, measure: Measure, estimate: Estimat
     if given.command != "run" and rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if given.command == "run":
-        return _run(given, settings, parse, measure, estimate)
+        return _run(given, settings, runs)
     return _LOOKING[given.command](given)
 
 
@@ -134,10 +131,8 @@ def _settings(rest: Sequence[str]) -> dict[str, Any]:
 # -- run -------------------------------------------------------------------------------------------------
 
 
-def _run(
-    given: argparse.Namespace, settings: Mapping[str, Any], parse: Parse, measure: Measure, estimate: Estimate
-) -> int:
-    spec = _spec(given, settings, parse)
+def _run(given: argparse.Namespace, settings: Mapping[str, Any], runs: Runs) -> int:
+    spec = _spec(given, settings, runs)
     folder = folder_of(spec, given.folder)
     groups = _groups(given.devices, given.devices_per_trial)
     workers = given.workers
@@ -153,12 +148,12 @@ def _run(
     meanings: Meanings | None = None
 
     def resolve(cells: list[Cell], baseline: ResolvedCell | None) -> list[ResolvedCell]:
-        resolved = resolve_cells(spec, cells, parse, measure, baseline)
+        resolved = resolve_cells(spec, cells, runs, baseline)
         return resolved if meanings is None else meanings.known(resolved)
 
     if given.dry_run:
         source = _source(spec, resolve, None)
-        _print_plan(spec, folder, source, workers, estimate)
+        _print_plan(spec, folder, source, workers, runs)
         return 0
     with Display(spec.name, spec.objective.metric) as display:
         if spec.storage is not None and address.kept(spec.storage) != spec.storage:
@@ -168,7 +163,7 @@ def _run(
             )
         ledger = open_ledger(spec, folder, display.say)
         with closing(ledger.storage):
-            meanings = Meanings(ledger, parse)
+            meanings = Meanings(ledger, runs)
             source = _source(spec, resolve, ledger)
             begin(spec, folder, ledger, source.resolved, meanings, extend=given.extend)
             if given.retry_failed:
@@ -203,11 +198,11 @@ def _conclude(text: str, folder: Path, standings: Mapping[str, Standing]) -> int
     return 1 if missing else 0
 
 
-def _spec(given: argparse.Namespace, settings: Mapping[str, Any], parse: Parse) -> StudySpec:
+def _spec(given: argparse.Namespace, settings: Mapping[str, Any], runs: Runs) -> StudySpec:
     spec = read_spec(given.study, settings)
     own = read_study_file(Path(given.study)).get("objective") or {}
     if "metric" not in own:
-        objective = dataclasses.replace(spec.objective, **{**task_objective(spec, parse), **own})
+        objective = dataclasses.replace(spec.objective, **{**task_objective(spec, runs), **own})
         spec = dataclasses.replace(spec, objective=objective)
     changes = {name: getattr(given, name) for name in ("name", "storage") if getattr(given, name)}
     return dataclasses.replace(spec, **changes) if changes else spec
@@ -235,22 +230,24 @@ def _raise_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, stop)
 
 
-def _print_plan(
-    spec: StudySpec, folder: Path, source: PlanSource | SearchSource, workers: int, estimate: Estimate
-) -> None:
+def _print_plan(spec: StudySpec, folder: Path, source: PlanSource | SearchSource, workers: int, runs: Runs) -> None:
     table = Table(title=escape(f"{spec.name}: {spec.question}"))
     table.add_column("cell")
     factors = dict.fromkeys(name for one in source.resolved.values() for name in one.cell.factors)
     for name in factors:
         table.add_column(escape(name))
-    for name in ("parameters", "MACs", "to baseline"):
+    costs = [quantity for quantity in QUANTITIES if quantity.known == "before"]
+    for name in (*(quantity.title for quantity in costs), "to baseline"):
         table.add_column(name, justify="right")
     baseline = next((one for one in source.resolved.values() if one.cell.baseline), None)
     for one in source.resolved.values():
-        ratio = "" if baseline is None else f"{one.macs / baseline.macs:.3f}"
+        ratio = "" if baseline is None else f"{one.costs['macs'] / baseline.costs['macs']:.3f}"
         labels = [one.cell.factors.get(name, "") for name in factors]
         table.add_row(
-            escape(one.cell.name), *map(escape, labels), f"{one.parameters:,}", f"{one.macs / 1e9:.3f} G", ratio
+            escape(one.cell.name),
+            *map(escape, labels),
+            *(_exactly(quantity, one.costs[quantity.name]) for quantity in costs),
+            ratio,
         )
     console = Console()
     console.print(table)
@@ -263,7 +260,7 @@ def _print_plan(
     typical = baseline or next(iter(source.resolved.values()), None)
     if typical is not None:
         try:
-            seconds = estimate(typical.config)
+            seconds = runs.seconds(typical.config)
         except BiFormerLitError as error:
             console.print(f"expected time: unknown ({error})", highlight=False, markup=False)
             return
@@ -272,6 +269,10 @@ def _print_plan(
             f"{duration(seconds * count)} for all, one after the other",
             highlight=False,
         )
+
+
+def _exactly(quantity: Quantity, value: int) -> str:
+    return f"{prefixed(quantity, value, 3)} G" if quantity.prefix == "G" else f"{value:,}"
 
 
 # -- looking at a study ----------------------------------------------------------------------------------

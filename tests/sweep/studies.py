@@ -47,9 +47,23 @@ def parse(arguments):
     return config
 
 
-def measure(config):
-    """Parameters and multiply-adds."""
-    return 1000, 1000 * config["fake"].get("cost", 1)
+class FakeRuns:
+    """Runs of the trainer that pretends."""
+
+    def config(self, arguments):
+        return parse(arguments)
+
+    def costs(self, config):
+        return {"parameters": 1000, "macs": 1000 * config["fake"].get("cost", 1)}
+
+    def seconds(self, config):
+        return 1.0
+
+    def objective(self, config):
+        return {}
+
+    def default(self, class_path, argument):
+        raise LookupError(argument)
 
 
 def fake_command(folder, config):
@@ -61,7 +75,7 @@ def sweep(*arguments):
     runner, term = command.Runner, signal.getsignal(signal.SIGTERM)
     command.Runner = functools.partial(Runner, command=fake_command)
     try:
-        return command.sweep([str(argument) for argument in arguments], parse, measure, lambda _config: 1.0)
+        return command.sweep([str(argument) for argument in arguments], FakeRuns())
     finally:
         command.Runner = runner
         signal.signal(signal.SIGTERM, term)

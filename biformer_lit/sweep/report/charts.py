@@ -11,14 +11,15 @@ from biformer_lit.sweep.report.load import uneven_load
 from biformer_lit.sweep.report.series import (
     COSTS,
     ROWS,
-    Cost,
     Curve,
     compared,
     interactions,
     main_effects,
     parallel_axes,
     pareto,
+    scale_of,
 )
+from biformer_lit.sweep.spec.quantities import Axis, Quantity
 from biformer_lit.text.escaping import for_plotly
 
 Chart: TypeAlias = dict[str, Any]
@@ -31,7 +32,11 @@ _DIGITS = 6  # significant digits: what a screen cannot show need not be sent
 
 def charts(content: Content, curves: Sequence[Curve]) -> list[Chart]:
     """Every chart that a study with these learning curves has."""
-    found = [_differences(content), *(_against_cost(content, cost) for cost in COSTS), _curves(content, curves)]
+    found = [
+        _differences(content),
+        *(_against_cost(content, cost, axis) for cost, axis in COSTS),
+        _curves(content, curves),
+    ]
     found += [_main_effects(content), _interactions(content), _parallel(content), _importances(content)]
     return [chart for chart in found if chart is not None]
 
@@ -88,17 +93,17 @@ def _differences(content: Content) -> Chart | None:
     )  # fmt: skip
 
 
-def _against_cost(content: Content, cost: Cost) -> Chart | None:
-    rows = content.table.dropna(subset=[cost.column, "mean"])
+def _against_cost(content: Content, cost: Quantity, axis: Axis) -> Chart | None:
+    rows = content.table.dropna(subset=[cost.name, "mean"])
     if rows.empty:
         return None
     scale = content.unit.scale
     front = rows.loc[pareto(rows, cost, content.spec.objective.mode)]
-    by, axis = cost.axis(rows[cost.column])
+    by, named = scale_of(axis, rows[cost.name])
     line = {
         "type": "scatter",
         "mode": "lines",
-        "x": _round(by * front[cost.column].astype(float)),
+        "x": _round(by * front[cost.name].astype(float)),
         "y": _round(scale * front["mean"]),
         "line": {"color": "#999999", "dash": "dot"},
         "hoverinfo": "skip",
@@ -113,7 +118,7 @@ def _against_cost(content: Content, cost: Cost) -> Chart | None:
             {
                 "type": "scatter",
                 "mode": "markers",
-                "x": _round(by * part[cost.column].astype(float)),
+                "x": _round(by * part[cost.name].astype(float)),
                 "y": _round(scale * part["mean"]),
                 "error_y": _error(scale * part["sd"]),
                 "customdata": list(part["cell"]),
@@ -124,12 +129,12 @@ def _against_cost(content: Content, cost: Cost) -> Chart | None:
         )
     names = ", ".join(front["cell"].head(ROWS))
     text = f"Cells that none beats without costing more (Pareto front): {names}. Bars: standard deviation over seeds."
-    if cost.column == "images_per_second" and (load := uneven_load(content)):
+    if cost.by_load and (load := uneven_load(content)):
         text = f"{load} {text}"
-    title = f"{content.unit.metric} against {cost.title}"
+    title = f"{content.unit.metric} against {axis.title}"
     return _chart(
-        cost.name, title, text, traces,
-        xaxis={"title": {"text": axis}}, yaxis={"title": {"text": content.unit.title}},
+        axis.figure, title, text, traces,
+        xaxis={"title": {"text": named}}, yaxis={"title": {"text": content.unit.title}},
     )  # fmt: skip
 
 

@@ -15,14 +15,15 @@ from biformer_lit.common.files import replacing
 from biformer_lit.sweep.report.content import Content
 from biformer_lit.sweep.report.series import (
     COSTS,
-    Cost,
     Curve,
     compared,
     interactions,
     main_effects,
     parallel_axes,
     pareto,
+    scale_of,
 )
+from biformer_lit.sweep.spec.quantities import Axis, Quantity
 from biformer_lit.text.fonts import drawable, drawing
 
 # Okabe and Ito's colours, told apart without colour vision
@@ -79,9 +80,9 @@ def _all(content: Content, curves: Sequence[Curve]) -> Iterator[tuple[str, str, 
     drawn: list[tuple[str, str, Figure | None]] = [
         ("differences", "Differences to the baseline with their 95 % t intervals", _differences(content))
     ]
-    for cost in COSTS:
-        title = f"{content.unit.metric} against {cost.title}; the line is the Pareto front"
-        drawn.append((cost.name, title, _against_cost(content, cost)))
+    for cost, axis in COSTS:
+        title = f"{content.unit.metric} against {axis.title}; the line is the Pareto front"
+        drawn.append((axis.figure, title, _against_cost(content, cost, axis)))
     drawn += [
         ("learning_curves", "Learning curves, mean and standard deviation over seeds", _curves(content, curves)),
         ("main_effects", "Means of each factor's labels with their intervals", _main_effects(content)),
@@ -112,18 +113,18 @@ def _differences(content: Content) -> Figure | None:
     return figure
 
 
-def _against_cost(content: Content, cost: Cost) -> Figure | None:
-    rows = content.table.dropna(subset=[cost.column, "mean"])
+def _against_cost(content: Content, cost: Quantity, axis: Axis) -> Figure | None:
+    rows = content.table.dropna(subset=[cost.name, "mean"])
     if rows.empty:
         return None
     unit = content.unit
     figure = Figure(figsize=(6, 4))
     axes = figure.add_subplot()
     front = rows.loc[pareto(rows, cost, content.spec.objective.mode)]
-    by, title = cost.axis(rows[cost.column])
-    axes.plot(by * front[cost.column].astype(float), unit.scale * front["mean"], "-", color="0.6", zorder=1)
+    by, title = scale_of(axis, rows[cost.name])
+    axes.plot(by * front[cost.name].astype(float), unit.scale * front["mean"], "-", color="0.6", zorder=1)
     for row in rows.to_dict("records"):
-        x, y = by * float(row[cost.column]), unit.scale * row["mean"]
+        x, y = by * float(row[cost.name]), unit.scale * row["mean"]
         sd = 0 if math.isnan(row["sd"]) else unit.scale * row["sd"]
         colour, marker = (COLOURS[2], "*") if row["baseline"] else (COLOURS[1], "o")
         axes.errorbar(x, y, yerr=sd or None, fmt=marker, color=colour, markersize=10 if marker == "*" else 5, capsize=2)

@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
-from typing import Any
+from typing import Any, Literal
 
 import jinja2
 from markupsafe import Markup
@@ -14,9 +14,9 @@ from biformer_lit.sweep.report.content import Content
 from biformer_lit.sweep.report.reproduce import Reproduction
 from biformer_lit.sweep.report.routing_maps import RoutingMap
 from biformer_lit.sweep.report.series import Curve
-from biformer_lit.sweep.report.unit import count, is_missing
+from biformer_lit.sweep.report.unit import is_missing, shown
+from biformer_lit.sweep.spec.quantities import of_table
 
-_GIB = 2**30
 _TEXT, _NUMBER = False, True
 
 
@@ -56,7 +56,8 @@ def page(
         maps=[{**vars(one), "data": base64.b64encode(one.webp).decode()} for one in maps],
         effects=_effects(content),
         trial_columns=_heads([("cell", _TEXT), ("seed", _NUMBER), ("status", _TEXT), (content.unit.title, _NUMBER),
-                              ("best epoch", _NUMBER), ("images/s", _NUMBER), ("minutes", _NUMBER)]),
+                              ("best epoch", _NUMBER),
+                              *((quantity.title, _NUMBER) for quantity in of_table("trials"))]),
         trials=[_trial(content, row) for row in content.frame.to_dict("records")],
         reproduce=repeat,
     )  # fmt: skip
@@ -88,8 +89,8 @@ def _columns(content: Content) -> list[dict[str, Any]]:
     unit = content.unit
     difference = f"difference ({unit.difference.strip()})" if unit.difference else "difference"
     titles = [("cell", _TEXT), (unit.title, _NUMBER), ("n", _NUMBER), (difference, _NUMBER), ("interval", _TEXT)]
-    titles += [("p (Holm)", _NUMBER), ("claim", _TEXT), ("parameters", _NUMBER), ("MACs", _NUMBER)]
-    titles += [("images/s", _NUMBER), ("memory (GiB)", _NUMBER)]
+    titles += [("p (Holm)", _NUMBER), ("claim", _TEXT)]
+    titles += [(quantity.title, _NUMBER) for quantity in of_table("cells")]
     return _heads(titles + [("not complete", _TEXT)] * _has_problems(content))
 
 
@@ -103,7 +104,6 @@ def _row(content: Content, row: Mapping[str, Any]) -> dict[str, Any]:
     mean = unit.number(row["mean"]) + (f" ± {sd}" if sd else "")
     claim = _text(row["claim"])
     mark = claim if claim in ("better", "worse") else ""
-    memory = row["peak_memory_bytes"]
     values = [
         _cell(row["cell"]),
         _cell(mean, row["mean"]),
@@ -112,11 +112,7 @@ def _row(content: Content, row: Mapping[str, Any]) -> dict[str, Any]:
         _cell(unit.interval(row["low"], row["high"]), mark="together"),
         _cell("" if is_missing(row["p_holm"]) else f"{row['p_holm']:.2g}", row["p_holm"]),
         _cell(claim, mark=mark),
-        _cell(count(row["parameters"]), row["parameters"]),
-        _cell(count(row["macs"]), row["macs"]),
-        _cell("" if is_missing(row["images_per_second"]) else f"{row['images_per_second']:.0f}",
-              row["images_per_second"]),
-        _cell("" if is_missing(memory) else f"{memory / _GIB:.2f}", memory),
+        *_quantities("cells", row),
         _cell(_text(row["problems"])),
     ]  # fmt: skip
     factors = {name: _text(row[f"factor:{name}"]) for name in content.factors}
@@ -127,17 +123,18 @@ def _row(content: Content, row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _trial(content: Content, row: Mapping[str, Any]) -> list[dict[str, Any]]:
     reason = _text(row["reason"])
-    minutes = row["wall_seconds"] / 60
     return [
         _cell(row["cell"]),
         _cell(str(row["seed"]), row["seed"]),
         _cell(f"{row['status']}: {reason}" if reason else row["status"]),
         _cell(content.unit.number(row["objective"]), row["objective"]),
         _cell(_text(row["best_epoch"]), row["best_epoch"]),
-        _cell("" if is_missing(row["images_per_second"]) else f"{row['images_per_second']:.0f}",
-              row["images_per_second"]),
-        _cell("" if is_missing(minutes) else f"{minutes:.1f}", minutes),
-    ]  # fmt: skip
+        *_quantities("trials", row),
+    ]
+
+
+def _quantities(table: Literal["cells", "trials"], row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [_cell(shown(one, row[one.name]), row[one.name]) for one in of_table(table)]
 
 
 def _effects(content: Content) -> dict[str, Any] | None:

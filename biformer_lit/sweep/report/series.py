@@ -9,38 +9,21 @@ import pandas as pd
 
 from biformer_lit.running.history import read_epochs, standing_epochs
 from biformer_lit.sweep.report.content import Content
+from biformer_lit.sweep.spec.quantities import QUANTITIES, Axis, Quantity
 
 ROWS = 40  # cells in a plot of differences
 CURVES = 8  # cells whose learning curves are drawn: more cannot be told apart
 
 
-@dataclass(frozen=True)
-class Cost:
-    """A cost to draw the objective against.
-
-    Args:
-        name: Of the figure.
-        column: Of the summary.
-        title: Of the axis.
-        less: Whether less is better.
-    """
-
-    name: str
-    column: str
-    title: str
-    less: bool
-
-    def axis(self, values: pd.Series) -> tuple[float, str]:
-        """What to multiply values with so that they are short, and the axis's title with the unit."""
-        if self.column == "images_per_second":
-            return 1.0, f"{self.title} (images/s)"
-        return (1e-9, f"{self.title} (G)") if values.max() >= 1e9 else (1e-6, f"{self.title} (M)")
+COSTS = tuple((quantity, quantity.axis) for quantity in QUANTITIES if quantity.axis is not None)
+"""Quantities that the objective is drawn against."""
 
 
-COSTS = (
-    Cost("objective_macs", "macs", "multiply-adds of one image", True),
-    Cost("objective_throughput", "images_per_second", "training speed", False),
-)
+def scale_of(axis: Axis, values: pd.Series) -> tuple[float, str]:
+    """Return what to multiply values with so that they are short, and the axis's title with the unit."""
+    if axis.unit:
+        return 1.0, f"{axis.title} ({axis.unit})"
+    return (1e-9, f"{axis.title} (G)") if values.max() >= 1e9 else (1e-6, f"{axis.title} (M)")
 
 
 @dataclass(frozen=True)
@@ -62,17 +45,17 @@ class Curve:
     seeds: int
 
 
-def pareto(points: pd.DataFrame, cost: Cost, mode: str) -> list[int]:
+def pareto(points: pd.DataFrame, cost: Quantity, mode: str) -> list[int]:
     """Index of the cells that no other beats in the objective without costing more, by rising cost.
 
     Args:
-        points: Cells, with the cost's column and ``mean``.
-        cost: The cost.
+        points: Cells, with the quantity's column and ``mean``.
+        cost: The quantity.
         mode: Whether more or less of the objective is better.
     """
     sign = 1 if mode == "max" else -1
-    rows = points.dropna(subset=[cost.column, "mean"])
-    ordered = rows.assign(cost=rows[cost.column].astype(float) * (1 if cost.less else -1), gain=sign * rows["mean"])
+    rows = points.dropna(subset=[cost.name, "mean"])
+    ordered = rows.assign(cost=rows[cost.name].astype(float) * (1 if cost.less else -1), gain=sign * rows["mean"])
     ordered = ordered.sort_values(["cost", "gain"], ascending=[True, False], kind="stable")
     front: list[int] = []
     best = -math.inf
@@ -153,7 +136,7 @@ def interactions(content: Content) -> dict[tuple[str, str], pd.DataFrame]:
 
 
 @dataclass(frozen=True)
-class Axis:
+class Parallel:
     """One axis of parallel coordinates.
 
     Args:
@@ -167,7 +150,7 @@ class Axis:
     ticks: list[tuple[float, str]]
 
 
-def parallel_axes(content: Content) -> tuple[pd.DataFrame, list[Axis]]:
+def parallel_axes(content: Content) -> tuple[pd.DataFrame, list[Parallel]]:
     """Cells with a result, and an axis for each parameter of a search and for the objective."""
     rows = content.table[content.table["mean"].notna()]
     axes = []
@@ -178,7 +161,7 @@ def parallel_axes(content: Content) -> tuple[pd.DataFrame, list[Axis]]:
             known = sorted(labels.dropna().unique(), key=list(content.spec.factors.get(name, {})).index)
             place = {label: (i + 0.5) / len(known) for i, label in enumerate(known)}
             axes.append(
-                Axis(name, [place.get(label, math.nan) for label in labels], [(p, t) for t, p in place.items()])
+                Parallel(name, [place.get(label, math.nan) for label in labels], [(p, t) for t, p in place.items()])
             )
             continue
         numbers = pd.to_numeric(labels, errors="coerce").astype(float)
@@ -186,9 +169,9 @@ def parallel_axes(content: Content) -> tuple[pd.DataFrame, list[Axis]]:
         at = [((math.log10(n) if drawn.log else n) - low) / (high - low) if n > 0 or not drawn.log else math.nan
               for n in numbers.fillna(math.nan)]  # fmt: skip
         inner = ((share, low + (high - low) * share) for share in (0, 0.25, 0.5, 0.75, 1))
-        axes.append(Axis(name, at, [(share, f"{10**value if drawn.log else value:.2g}") for share, value in inner]))
+        axes.append(Parallel(name, at, [(share, f"{10**value if drawn.log else value:.2g}") for share, value in inner]))
     values = rows["mean"].astype(float)
     low, span = values.min(), (values.max() - values.min()) or 1.0
     ticks = [(share, content.unit.number(low + share * span)) for share in (0, 0.5, 1)]
-    axes.append(Axis(content.unit.title, [(value - low) / span for value in values], ticks))
+    axes.append(Parallel(content.unit.title, [(value - low) / span for value in values], ticks))
     return rows, axes

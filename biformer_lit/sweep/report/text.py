@@ -5,7 +5,8 @@ import pandas as pd
 from biformer_lit.sweep.report.answer import Answer
 from biformer_lit.sweep.report.content import Content
 from biformer_lit.sweep.report.reproduce import Reproduction
-from biformer_lit.sweep.report.unit import count
+from biformer_lit.sweep.report.unit import shown
+from biformer_lit.sweep.spec.quantities import of_table
 from biformer_lit.text.escaping import for_latex, for_markdown
 
 
@@ -16,17 +17,13 @@ def main_table(content: Content) -> pd.DataFrame:
         sd = unit.number(row["sd"])
         interval = unit.interval(row["low"], row["high"])
         difference = " ".join(part for part in (unit.signed(row["difference"]), interval) if part)
-        speed, memory = row["images_per_second"], row["peak_memory_bytes"]
         rows.append({
             "cell": row["cell"],
             unit.title: unit.number(row["mean"]) + (f" ± {sd}" if sd else ""),
             "n": f"{row['complete']}/{row['planned']}",
             "difference": difference,
             "claim": "" if pd.isna(row["claim"]) else row["claim"],
-            "parameters": count(row["parameters"]),
-            "MACs": count(row["macs"]),
-            "images/s": "" if pd.isna(speed) else f"{speed:.0f}",
-            "memory (GiB)": "" if pd.isna(memory) else f"{memory / 2**30:.2f}",
+            **{quantity.title: shown(quantity, row[quantity.name]) for quantity in of_table("cells")},
             "not complete": "" if pd.isna(row["problems"]) else row["problems"],
         })  # fmt: skip
     table = pd.DataFrame(rows)

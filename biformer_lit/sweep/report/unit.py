@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from biformer_lit.sweep.spec.quantities import Quantity
+
 _SHARES = ("acc", "miou", "iou", "map", "f1", "precision", "recall", "auroc")
 _MINUS = "\N{MINUS SIGN}"
 
@@ -67,14 +69,9 @@ def unit_of(metric: str, values: Iterable[float]) -> Unit:
     return Unit(metric)
 
 
-def count(value: float, what: str = "") -> str:
-    """A large number in short: 19.3 M, 2.21 G; empty if there is none."""
-    if is_missing(value):
-        return ""
-    for bound, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= bound:
-            return f"{value / bound:.3g} {prefix}{what}"
-    return f"{value:.3g} {what}".strip()
+def shown(quantity: Quantity, value: float) -> str:
+    """Return a quantity's value as tables have it, "" if there is none."""
+    return "" if is_missing(value) else quantity.shown(value)
 
 
 def is_missing(value: object) -> bool:

@@ -10,6 +10,7 @@ import pandas as pd
 from biformer_lit.errors import ConfigError
 from biformer_lit.sweep.results.factorial import effects
 from biformer_lit.sweep.results.trial_table import outcomes
+from biformer_lit.sweep.spec.quantities import QUANTITIES, prefixed
 from biformer_lit.text.escaping import for_markdown
 
 __all__ = ["coverage", "effects", "importances", "markdown_table", "paired_interval", "summary"]
@@ -21,10 +22,7 @@ _COLUMNS = {
     **dict.fromkeys(("complete", "planned", "failed", "pruned", "missing", "running"), "Int64"),
     "problems": "string",
     **dict.fromkeys(("mean", "sd"), "float64"),
-    **dict.fromkeys(("parameters", "macs"), "Int64"),
-    "images_per_second": "float64",
-    "peak_memory_bytes": "Int64",
-    "wall_seconds": "float64",
+    **{quantity.name: quantity.dtype for quantity in QUANTITIES},
     "pairs": "Int64",
     **dict.fromkeys(("difference", "low", "high", "p", "p_holm", "bootstrap_low", "bootstrap_high"), "float64"),
     "claim": "string",
@@ -48,12 +46,12 @@ def summary(frame: pd.DataFrame, *, mode: Mode, confidence: float = 0.95) -> pd.
     Returns:
         One row a cell, in the order of the plan. ``cell``, ``baseline`` and one column a factor; numbers of trials:
         ``complete``, ``planned``, ``failed``, ``pruned``, ``missing``, ``running``; ``problems``, which seeds are not
-        complete and why; ``mean`` and ``sd`` (n - 1; NaN for one trial) of the objective; ``parameters``, ``macs``;
-        of the complete trials the median ``images_per_second``, the largest ``peak_memory_bytes`` and the mean
-        ``wall_seconds``; ``pairs``, the seeds compared, ``difference``, the mean of cell minus baseline, with ``low``,
-        ``high``, ``p``, ``bootstrap_low`` and ``bootstrap_high`` (see ``paired_interval``); ``p_holm``, Holm's
-        correction of ``p`` over the cells; ``claim``; ``confidence``. The claim is "better" or "worse" if ``p_holm``
-        is below 1 - confidence, "undecided" if it is not or there is none, "one seed" if there is one pair,
+        complete and why; ``mean`` and ``sd`` (n - 1; NaN for one trial) of the objective; every quantity of
+        :mod:`biformer_lit.sweep.spec.quantities`, summed up over the complete trials as its row says; ``pairs``, the
+        seeds compared, ``difference``, the mean of cell minus baseline, with ``low``, ``high``, ``p``,
+        ``bootstrap_low`` and ``bootstrap_high`` (see ``paired_interval``); ``p_holm``, Holm's correction of ``p`` over
+        the cells; ``claim``; ``confidence``. The claim is "better" or "worse" if ``p_holm`` is below 1 - confidence,
+        "undecided" if it is not or there is none, "one seed" if there is one pair,
         "baseline" for the baseline itself, and missing if there is nothing to compare.
 
     Raises:
@@ -186,8 +184,10 @@ def markdown_table(table: pd.DataFrame, *, objective: str = "objective", digits:
         One line a cell: objective as mean ± sd, complete of planned trials, difference to the baseline with its t
         interval, claim, parameters in millions, MACs in billions, and what is not complete; then what to know.
     """
-    header = ["cell", for_markdown(objective), "n", "difference", "claim", "parameters (M)", "MACs (G)", "not complete"]
-    lines = [_line(header), "|---|---:|---:|---:|---|---:|---:|---|"]
+    costs = [quantity for quantity in QUANTITIES if quantity.prefix is not None]
+    header = ["cell", for_markdown(objective), "n", "difference", "claim"]
+    header += [f"{quantity.title} ({quantity.prefix})" for quantity in costs]
+    lines = [_line([*header, "not complete"]), "|---|---:|---:|---:|---|" + "---:|" * len(costs) + "---|"]
     for row in table.to_dict("records"):
         mean, sd, difference = _number(row["mean"], digits), _number(row["sd"], digits), ""
         if row["pairs"] and not pd.isna(row["difference"]):
@@ -200,8 +200,7 @@ def markdown_table(table: pd.DataFrame, *, objective: str = "objective", digits:
             f"{row['complete']}/{row['planned']}",
             difference,
             "" if pd.isna(row["claim"]) else row["claim"],
-            "" if pd.isna(row["parameters"]) else f"{row['parameters'] / 1e6:.2f}",
-            "" if pd.isna(row["macs"]) else f"{row['macs'] / 1e9:.2f}",
+            *("" if pd.isna(row[one.name]) else prefixed(one, row[one.name], 2) for one in costs),
             "" if pd.isna(row["problems"]) else for_markdown(row["problems"]),
         ]
         lines.append(_line(cells))
@@ -254,16 +253,13 @@ def _count(trials: pd.DataFrame) -> dict[str, Any]:
 
 def _measure(trials: pd.DataFrame) -> dict[str, Any]:
     complete = trials[trials["status"] == "complete"]
-    known = trials[["parameters", "macs"]].bfill().iloc[0]  # the same for all seeds, and known even without a result
-    return {
-        "mean": complete["objective"].mean(),
-        "sd": complete["objective"].std(ddof=1),
-        "parameters": known["parameters"],
-        "macs": known["macs"],
-        "images_per_second": complete["images_per_second"].median(),
-        "peak_memory_bytes": complete["peak_memory_bytes"].max(),
-        "wall_seconds": complete["wall_seconds"].mean(),
-    }
+    found: dict[str, Any] = {"mean": complete["objective"].mean(), "sd": complete["objective"].std(ddof=1)}
+    for quantity in QUANTITIES:
+        if quantity.of_cell == "same":  # for all seeds, and known even without a result
+            found[quantity.name] = trials[quantity.name].bfill().iloc[0]
+        else:
+            found[quantity.name] = complete[quantity.name].agg(quantity.of_cell)
+    return found
 
 
 def _compare(

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from biformer_lit.common.files import replacing
 from biformer_lit.errors import ConfigError
+from biformer_lit.sweep.spec.quantities import QUANTITIES
 from biformer_lit.sweep.trials.jobs import Job, Standing
 from biformer_lit.text.escaping import for_csv, from_csv
 
@@ -33,11 +34,7 @@ _DTYPES = {
     "last_epoch": "Int64",
     "best:": "float64",
     "last:": "float64",
-    "parameters": "Int64",
-    "macs": "Int64",
-    "images_per_second": "float64",
-    "peak_memory_bytes": "Int64",
-    "wall_seconds": "float64",
+    **{quantity.name: quantity.dtype for quantity in QUANTITIES},
     "sessions": "Int64",
     "digest": "string",
     "git_commit": "string",
@@ -46,8 +43,8 @@ _DTYPES = {
     "version:": "string",
 }
 _FROM_RESULT = (
-    *("best_epoch", "last_epoch", "parameters", "macs", "images_per_second", "peak_memory_bytes"),
-    *("wall_seconds", "sessions", "digest", "git_commit", "host", "device"),
+    *("best_epoch", "last_epoch", *(quantity.name for quantity in QUANTITIES)),
+    *("sessions", "digest", "git_commit", "host", "device"),
 )
 
 
@@ -183,7 +180,7 @@ def _sound(frame: pd.DataFrame) -> pd.DataFrame:
     for name in frame.select_dtypes("Int64"):
         if (frame[name].fillna(0) < 0).any():
             raise ValueError(f"{name} is {frame[name].min()}, below 0")
-    for name in ("wall_seconds", "images_per_second"):
+    for name in (quantity.name for quantity in QUANTITIES if not quantity.whole):
         if (frame[name] < 0).any() or np.isinf(frame[name]).any():
             raise ValueError(f"{name} is {frame[name].min()} at the least and {frame[name].max()} at the most")
     marked = frame.loc[frame["baseline"].fillna(False), "cell"].unique()

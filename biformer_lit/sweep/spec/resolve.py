@@ -1,26 +1,22 @@
 """From a cell to the complete config of its runs, checked before anything is trained."""
 
 import copy
-import importlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from biformer_lit.errors import ConfigError
+from biformer_lit.running.trial_folders import REPORT
 from biformer_lit.sweep.spec.cells import Cell
-from biformer_lit.sweep.spec.study_spec import QUANTITIES, StudySpec, digest_of
+from biformer_lit.sweep.spec.quantities import BOUNDED
+from biformer_lit.sweep.spec.runs import Runs
+from biformer_lit.sweep.spec.study_spec import StudySpec, digest_of
 from biformer_lit.text.dotted import flat, plain_key
 
-Parse: TypeAlias = Callable[[list[str]], dict[str, Any]]
-"""From the arguments of ``python -m biformer_lit fit`` to the complete config that they mean."""
-Measure: TypeAlias = Callable[[dict[str, Any]], tuple[int, int]]
-"""From a complete config to the network's parameters and multiply-adds of one image."""
-
 _CHECKPOINT = "lightning.pytorch.callbacks.ModelCheckpoint"
-_REPORT = "biformer_lit.callbacks.TrialReport"
 _LOGGER = "lightning.pytorch.loggers.TensorBoardLogger"
 
 
@@ -32,34 +28,31 @@ class ResolvedCell:
         cell: The cell.
         config: The complete config of ``fit``, with every default.
         digest: 12 hex digits of the config without the seed and the logger, which differ between runs of a cell.
-        parameters: Parameters of the network.
-        macs: Its multiply-adds for one image.
+        costs: What the network costs, by the names of quantities: parameters, macs.
     """
 
     cell: Cell
     config: dict[str, Any]
     digest: str
-    parameters: int
-    macs: int
+    costs: Mapping[str, int]
 
 
 def resolve_cells(
-    spec: StudySpec, cells: Sequence[Cell], parse: Parse, measure: Measure, baseline: ResolvedCell | None = None
+    spec: StudySpec, cells: Sequence[Cell], runs: Runs, baseline: ResolvedCell | None = None
 ) -> list[ResolvedCell]:
     """The complete configs of cells.
 
     Args:
         spec: The study.
         cells: Its cells, or some of them.
-        parse: From arguments of ``fit`` to a complete config.
-        measure: From a complete config to parameters and multiply-adds.
+        runs: What is known of runs.
         baseline: What cells are compared with where it is not among ``cells``, as for those that a search draws.
 
     Raises:
         ConfigError: With the cell, if a setting is refused, if two cells mean the same, if one differs from another in
             more than its settings, or if a cell of an ablation exceeds the constraints.
     """
-    resolved = [_resolve(spec, cell, parse, measure) for cell in cells]
+    resolved = [_resolve(spec, cell, runs) for cell in cells]
     baseline = next((one for one in resolved if one.cell.baseline), baseline)
     _check_different(resolved)
     reference = baseline or (resolved[0] if resolved else None)
@@ -76,9 +69,9 @@ def resolve_cells(
 def violations(spec: StudySpec, resolved: ResolvedCell, baseline: ResolvedCell) -> list[str]:
     """How a cell exceeds the study's constraints, in words with the figures; empty if it does not."""
     found = []
-    for name in QUANTITIES:
+    for name in BOUNDED:
         most = spec.constraints.get(name)
-        value, reference = getattr(resolved, name), getattr(baseline, name)
+        value, reference = resolved.costs[name], baseline.costs[name]
         if most is not None and value > most * reference:
             found.append(
                 f"cell {resolved.cell.name}: {value:,} {name} are {value / reference:.3f} times the baseline's "
@@ -87,15 +80,13 @@ def violations(spec: StudySpec, resolved: ResolvedCell, baseline: ResolvedCell) 
     return found
 
 
-def task_objective(spec: StudySpec, parse: Parse) -> dict[str, Any]:
+def task_objective(spec: StudySpec, runs: Runs) -> dict[str, Any]:
     """The figure that the task of a study is judged by, as ``metric`` and ``mode``; empty if it does not say."""
     try:
-        config = parse(arguments(spec, Cell("base", {}, {})))
+        config = runs.config(arguments(spec, Cell("base", {}, {})))
     except ConfigError:  # a cell may be complete all the same; otherwise it says what is missing
         return {}
-    module, _, name = str(config.get("model", {}).get("class_path", "")).rpartition(".")
-    task: Any = getattr(importlib.import_module(module), name) if module else None
-    return {"metric": task.monitor, "mode": task.mode} if hasattr(task, "monitor") else {}
+    return runs.objective(config)
 
 
 def differing_keys(a: Mapping[str, Any], b: Mapping[str, Any]) -> set[str]:
@@ -156,10 +147,9 @@ def trial_config(resolved: ResolvedCell, spec: StudySpec, folder: Path, seed: in
         "mode": objective.mode,
         "epoch": objective.epoch,
         "digest": resolved.digest,
-        "parameters": resolved.parameters,
-        "macs": resolved.macs,
+        **resolved.costs,
     }
-    trainer["callbacks"] = [*trainer["callbacks"], {"class_path": _REPORT, "init_args": report}]
+    trainer["callbacks"] = [*trainer["callbacks"], {"class_path": REPORT, "init_args": report}]
     return config
 
 
@@ -173,7 +163,7 @@ def _with_checkpoints(spec: StudySpec, trainer: Mapping[str, Any]) -> list[dict[
     given = trainer.get("callbacks") or []
     callbacks: list[dict[str, Any]] = copy.deepcopy(given if isinstance(given, list) else [given])
     # a base that is another study's trial: two trials must not report into one folder
-    callbacks = [one for one in callbacks if _kind(one) != _kind({"class_path": _REPORT})]
+    callbacks = [one for one in callbacks if _kind(one) != _kind({"class_path": REPORT})]
     for wanted in (best, last):
         found = [
             one for one in callbacks if _is_checkpoint(one) and one["init_args"].get("filename") == wanted["filename"]
@@ -198,17 +188,17 @@ def _kind(callback: Mapping[str, Any]) -> str:
     return str(callback["class_path"]).rpartition(".")[2]
 
 
-def _resolve(spec: StudySpec, cell: Cell, parse: Parse, measure: Measure) -> ResolvedCell:
+def _resolve(spec: StudySpec, cell: Cell, runs: Runs) -> ResolvedCell:
     try:
-        config = parse(arguments(spec, cell))
+        config = runs.config(arguments(spec, cell))
         _check_epochs(spec, config["trainer"])
-        parameters, macs = measure(config)
+        costs = runs.costs(config)
     except ConfigError as error:
         settings = ", ".join(f"{key}={_typed(value)}" for key, value in cell.overrides.items())
         raise ConfigError(f"cell {cell.name}{f' ({settings})' if settings else ''}: {error}") from None
     same = {key: value for key, value in config.items() if key != "seed_everything"}
     same["trainer"] = {key: value for key, value in config["trainer"].items() if key != "logger"}
-    return ResolvedCell(cell, config, digest_of(same), parameters, macs)
+    return ResolvedCell(cell, config, digest_of(same), costs)
 
 
 def _typed(value: Any) -> str:

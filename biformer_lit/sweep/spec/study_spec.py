@@ -13,12 +13,12 @@ from biformer_lit.sweep.spec.address import check_written
 from biformer_lit.sweep.spec.fields import build, check_known, mapping, typed
 from biformer_lit.sweep.spec.groups import Budget, Objective, Range, Search
 from biformer_lit.sweep.spec.labels import check_names, check_settings, label_of
+from biformer_lit.sweep.spec.quantities import BOUNDED
 from biformer_lit.sweep.spec.study_file import read_study_file
 from biformer_lit.text.dotted import plain_key
 from biformer_lit.text.escaping import visible
 
 __all__ = [
-    "QUANTITIES",
     "Budget",
     "Objective",
     "Plan",
@@ -31,9 +31,6 @@ __all__ = [
 ]
 
 Plan = Literal["factorial", "one_at_a_time", "cells", "search"]
-QUANTITIES = ("macs", "parameters")
-"""What ``constraints`` can bound."""
-
 _NUMBER = re.compile(r"\d+e?\d*")
 _FIELDS: tuple[str, ...] = (
     "name",
@@ -333,7 +330,7 @@ def _check_baseline(spec: StudySpec) -> None:
 
 
 def _check_constraints(spec: StudySpec) -> None:
-    check_known("constraints.", spec.constraints, QUANTITIES)
+    check_known("constraints.", spec.constraints, BOUNDED)
     for name, most in spec.constraints.items():
         if not most > 0:
             raise ConfigError(f"constraints.{name}={most:g} must be above 0, as a multiple of the baseline's")

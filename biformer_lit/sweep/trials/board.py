@@ -21,9 +21,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from biformer_lit.running.history import read_lines
+from biformer_lit.sweep.spec.quantities import QUANTITIES
 from biformer_lit.sweep.spec.study_spec import StudySpec, digest_of, read_spec
 from biformer_lit.sweep.trials.jobs import Job, Standing, Status
 from biformer_lit.sweep.trials.study import SPEC
@@ -42,19 +43,7 @@ _FILE = re.compile(r"events\.out\.tfevents\.(\d+)\.(\w+)-([0-9a-f]{12})")
 _TIME = re.compile(r"tfevents\.(\d+)")
 _READ = 3600.0  # seconds after which a server has read what there is
 _PATIENCE = 5.0  # seconds to wait for another coordinator that writes
-_PARAMETERS, _MACS = "cost/parameters", "cost/macs"
-_AT_THE_END = {  # tag to the result's field, and how many of its units make one of the tag's
-    "cost/images_per_second": ("images_per_second", 1),
-    "cost/peak_memory_gib": ("peak_memory_bytes", 2**30),
-    "cost/wall_minutes": ("wall_seconds", 60),
-}
-_COSTS = {  # tag to title
-    _PARAMETERS: "parameters",
-    _MACS: "MACs of one image",
-    "cost/images_per_second": "images/s in training",
-    "cost/peak_memory_gib": "peak memory (GiB)",
-    "cost/wall_minutes": "wall time (minutes)",
-}
+_COSTS = {f"cost/{quantity.tag}": quantity for quantity in QUANTITIES}
 
 Say = Callable[[str], None]
 
@@ -102,8 +91,7 @@ def write_trial(
     status: Status,
     *,
     result: Mapping[str, Any] | None = None,
-    parameters: int | None = None,
-    macs: int | None = None,
+    costs: Mapping[str, int] | None = None,
     say: Say = print,
 ) -> None:
     """Bring what TensorBoard is to know of one trial up to date: when it starts, and when its job is settled.
@@ -114,20 +102,19 @@ def write_trial(
         job: The trial's.
         status: How it stands.
         result: What came out, if something did.
-        parameters: Of the network, for a trial that starts.
-        macs: Its multiply-adds for one image.
+        costs: Of the network, for a trial that starts.
         say: Takes a line about what could not be written.
     """
     with _harmless(say), _alone(folder):
-        known = {"parameters": parameters, "macs": macs, **(result or {})}
-        _write_trial(columns_of(spec), folder, job, status, known)
+        _write_trial(columns_of(spec), folder, job, status, {**(costs or {}), **(result or {})})
 
 
 def _write_study(spec: StudySpec, columns: Mapping[str, Column], folder: Path, table: str | None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     objective = spec.objective
     metrics = {OBJECTIVE: f"objective: {objective.metric}, {objective.epoch} epoch"}
-    metrics |= {objective.metric: objective.metric, **_COSTS}
+    metrics |= {objective.metric: objective.metric}
+    metrics |= {tag: quantity.tag_title for tag, quantity in _COSTS.items()}
     charts = _charts(objective.metric)
     varied = {name for name, column in columns.items() if column.bounds is not None or len(column.labels) > 1}
     varied |= {"seed"} if len(spec.seeds) > 1 else set()
@@ -165,7 +152,7 @@ def _charts(metric: str) -> dict[str, dict[str, list[str]]]:
         "train loss": ["train/loss"],
         "validation loss": ["val/loss"],
     }
-    costs = {title: [tag] for tag, title in _COSTS.items()}
+    costs = {quantity.tag_title: [tag] for tag, quantity in _COSTS.items()}
     return {"Learning": learning, "Costs": costs}
 
 
@@ -182,8 +169,7 @@ def _write_trial(
         def start() -> "Summaries":
             from biformer_lit.sweep.trials.summaries import scalars, session_start  # noqa: PLC0415 (only where one is written)
 
-            costs = {_PARAMETERS: known.get("parameters"), _MACS: known.get("macs")}
-            return session_start(job.key, values) + scalars(0, costs)
+            return session_start(job.key, values) + scalars(0, _costs(known, "before"))
 
         _bring(folder, "start", {"values": values}, start)
     if not settled:  # also where it is tried again
@@ -191,9 +177,7 @@ def _write_trial(
         return
     objective = known.get("objective", {}).get("value")
     success = status != "failed" and isinstance(objective, float | int) and math.isfinite(objective)
-    figures = {
-        tag: None if known.get(field) is None else known[field] / units for tag, (field, units) in _AT_THE_END.items()
-    }
+    figures = _costs(known, "after")
 
     def end() -> "Summaries":
         from biformer_lit.sweep.trials.summaries import scalars, session_end  # noqa: PLC0415 (only where something is written)
@@ -202,6 +186,16 @@ def _write_trial(
         return session_end(success=success) + scalars(0, figures) + scalars(_step_that_counts(folder, known), counted)
 
     _bring(folder, "end", {"success": success, "objective": objective, "figures": figures}, end)
+
+
+def _costs(values: Mapping[str, Any], known: Literal["before", "after"]) -> dict[str, float | None]:
+    """Tag to value of the quantities that are known before or after training; None for those that are not there."""
+    found: dict[str, float | None] = {}
+    for tag, quantity in _COSTS.items():
+        if quantity.known == known:
+            value = values.get(quantity.name)
+            found[tag] = value if value is None or quantity.units == 1 else value / quantity.units
+    return found
 
 
 def _step_that_counts(folder: Path, result: Mapping[str, Any]) -> int:

@@ -4,15 +4,14 @@ Versions of this package add settings, and files move and gain comments; none of
 is known by the digest that it had when the study was begun, for as long as its config has the same values.
 """
 
-import importlib
-import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from biformer_lit.errors import ConfigError
 from biformer_lit.sweep.spec.resolve import ResolvedCell
+from biformer_lit.sweep.spec.runs import Runs
 from biformer_lit.sweep.spec.study_file import read_yaml
 from biformer_lit.sweep.trials.ledger import Ledger
 from biformer_lit.sweep.trials.process import CONFIG
@@ -31,14 +30,14 @@ class Meanings:
 
     Args:
         ledger: The study's trials.
-        parse: From arguments of ``fit`` to a complete config.
+        runs: What is known of runs.
 
     Attributes:
         changes: Cell to what its config has in another way than it had, in words.
     """
 
-    def __init__(self, ledger: Ledger, parse: Callable[[list[str]], dict[str, Any]]) -> None:
-        self._ledger, self._parse = ledger, parse
+    def __init__(self, ledger: Ledger, runs: Runs) -> None:
+        self._ledger, self._runs = ledger, runs
         self._digests: dict[str, str] = {}
         self._keys: dict[str, list[str]] = {}
         for job in ledger.jobs():
@@ -85,7 +84,7 @@ class Meanings:
         before = self._config_of(name)
         if before is None:
             return one, None
-        differences = list(_differences(_trained(before), _trained(one.config), _Defaults(one.config, self._parse)))
+        differences = list(_differences(_trained(before), _trained(one.config), _Defaults(one.config, self._runs)))
         if differences:
             more = f" and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
             self.changes[name] = [", ".join(differences[:_SHOWN]) + more]
@@ -121,11 +120,11 @@ class _Defaults:
 
     Args:
         config: The complete config that they belong to.
-        parse: From arguments of ``fit`` to a complete config.
+        runs: What is known of runs.
     """
 
-    def __init__(self, config: Mapping[str, Any], parse: Callable[[list[str]], dict[str, Any]]) -> None:
-        self._config, self._parse = config, parse
+    def __init__(self, config: Mapping[str, Any], runs: Runs) -> None:
+        self._config, self._runs = config, runs
         self._plain: dict[str, Any] | None = None
 
     def has(self, path: Sequence[str], value: Any) -> bool:
@@ -133,7 +132,7 @@ class _Defaults:
         if self._plain is None:
             classes = {part: (self._config.get(part) or {}).get("class_path") for part in ("model", "data")}
             try:
-                self._plain = self._parse([f"--{part}={name}" for part, name in classes.items() if name])
+                self._plain = self._runs.config([f"--{part}={name}" for part, name in classes.items() if name])
             except ConfigError:
                 self._plain = {}
         found: Any = self._plain
@@ -141,13 +140,11 @@ class _Defaults:
             found = found.get(name, _ABSENT) if isinstance(found, Mapping) else _ABSENT
         return bool(found == value) if found is not _ABSENT else value is None
 
-    @staticmethod
-    def of_class(class_path: str, name: str) -> Any:
-        """The default of a class's argument."""
-        module, _, kind = class_path.rpartition(".")
+    def of_class(self, class_path: str, name: str) -> Any:
+        """Return the default of a class's argument, or what equals nothing if there is none."""
         try:
-            return inspect.signature(getattr(importlib.import_module(module), kind)).parameters[name].default
-        except (ImportError, AttributeError, ValueError, KeyError):
+            return self._runs.default(class_path, name)
+        except LookupError:
             return _ABSENT
 
 

@@ -156,7 +156,7 @@ class Runner:
         problem = self.source.problem(job)
         if problem is not None:  # asked here, for whoever drew it may have died before it could say so
             claim.fail("constraint", problem)
-            self._show(job, "failed", parameters=resolved.parameters, macs=resolved.macs)
+            self._show(job, "failed", costs=resolved.costs)
             return
         (folder / "prune").unlink(missing_ok=True)
         config = folder / TRIAL_CONFIG
@@ -173,7 +173,7 @@ class Runner:
         command = self.command(folder, config)
         process = patiently(lambda: start(command, folder, env=environment, lock=claim.lock), self.display.say)
         self._running[slot] = Running(claim, process, progress)
-        self._show(job, "running", parameters=resolved.parameters, macs=resolved.macs)
+        self._show(job, "running", costs=resolved.costs)
 
     def _look_after(self, slot: int, running: Running) -> None:
         code = running.process.poll()

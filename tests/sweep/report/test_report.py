@@ -22,8 +22,9 @@ from biformer_lit.sweep.report.bundle import unpacked
 from biformer_lit.sweep.report.content import read_content
 from biformer_lit.sweep.report.series import COSTS, learning_curves, pareto
 from biformer_lit.sweep.report.text import latex_table
-from biformer_lit.sweep.report.unit import Unit, count, unit_of
+from biformer_lit.sweep.report.unit import Unit, unit_of
 from biformer_lit.sweep.results.trial_table import read_results
+from biformer_lit.sweep.spec.quantities import count
 
 TOPK = {"topk": {"one": {"model.backbone.topk": 1}, "four": {"model.backbone.topk": 4}}}
 
@@ -273,7 +274,7 @@ def test_a_report_is_the_same_twice(reported, tmp_path):
 
 def test_the_pareto_front():
     rows = pd.DataFrame({"macs": [1, 2, 3, 4], "images_per_second": [40.0, 30, 20, 10], "mean": [0.5, 0.7, 0.6, 0.8]})
-    macs, speed = COSTS
+    (macs, _), (speed, _) = COSTS
     assert pareto(rows, macs, "max") == [0, 1, 3]
     assert pareto(rows, speed, "max") == [3, 1, 0]
     assert pareto(rows, macs, "min") == [0]

@@ -13,6 +13,7 @@ import torch
 import yaml
 
 from biformer_lit.cli import main, parse_fit
+from biformer_lit.cli.study_runs import TrainingRuns
 from biformer_lit.errors import ConfigError
 from biformer_lit.profiling import measure_config
 from biformer_lit.sweep.spec.cells import Cell, plan_cells, search_cell
@@ -41,7 +42,7 @@ def study(base):
 
 
 def resolve(spec, cells=None, **more):
-    return resolve_cells(spec, plan_cells(spec) if cells is None else cells, parse_fit, measure_config, **more)
+    return resolve_cells(spec, plan_cells(spec) if cells is None else cells, TrainingRuns(), **more)
 
 
 CELLS = {"none": {"model.backbone.lce": 0}, "three": {"model.backbone.lce": 3}}
@@ -114,8 +115,8 @@ def test_cells_are_resolved(study):
     assert first.cell.baseline
     assert [one.config["trainer"]["max_epochs"] for one in (first, none, three)] == [3, 3, 3]
     assert differing_keys(first.config, none.config) == {"model.backbone.lce"}
-    assert none.parameters < three.parameters < first.parameters
-    assert none.macs < three.macs < first.macs
+    assert none.costs["parameters"] < three.costs["parameters"] < first.costs["parameters"]
+    assert none.costs["macs"] < three.costs["macs"] < first.costs["macs"]
     assert len({first.digest, none.digest, three.digest}) == 3
 
 
@@ -165,16 +166,17 @@ def test_a_setting_that_changes_nothing_is_refused(study):
 def test_what_a_class_path_carries_over_is_found(study):
     """As jsonargparse keeps the arguments of a class that another one replaces."""
 
-    def parse(args):
-        config = parse_fit([arg for arg in args if not arg.startswith("--other")])
-        config["other"] = {"class_path": args[-1], "init_args": {"kept": len(args[-1])}}
-        return config
+    class Carrying(TrainingRuns):
+        def config(self, arguments):
+            config = super().config([arg for arg in arguments if not arg.startswith("--other")])
+            config["other"] = {"class_path": arguments[-1], "init_args": {"kept": len(arguments[-1])}}
+            return config
 
     spec = study(cells={"a": {"other.class_path": "A"}, "b": {"other.class_path": "BB"}})
     with pytest.raises(
         ConfigError, match=r"cells a and b differ also in other.kept, which neither names; set it in both"
     ):
-        resolve_cells(spec, plan_cells(spec), parse, measure_config)
+        resolve_cells(spec, plan_cells(spec), Carrying())
 
 
 def test_constraints_list_every_violation(study):
@@ -234,7 +236,7 @@ def test_detection(study, tmp_path):
     assert [one.cell.name for one in cells] == [
         f"head={h},topk={k}" for h in DETECTION["head"] for k in ("few", "more")
     ]
-    macs, parameters = [one.macs for one in cells], [one.parameters for one in cells]
+    macs, parameters = [one.costs["macs"] for one in cells], [one.costs["parameters"] for one in cells]
     assert macs[0] < macs[1] < macs[2] < macs[3]
     assert parameters[0] == parameters[1] < parameters[2] == parameters[3]
     assert (parameters[1], macs[1]) == measure_config(parse_fit(["--config", "digit_scenes_detection"]))
@@ -249,8 +251,8 @@ def test_detection(study, tmp_path):
 )
 def test_the_figure_of_a_task(study, base, metric):
     spec = replace(study(cells=CELLS), base=(base,))
-    assert task_objective(spec, parse_fit) == {"metric": metric, "mode": "max"}
-    assert task_objective(replace(spec, settings={"model.nonsense": 1}), parse_fit) == {}
+    assert task_objective(spec, TrainingRuns()) == {"metric": metric, "mode": "max"}
+    assert task_objective(replace(spec, settings={"model.nonsense": 1}), TrainingRuns()) == {}
 
 
 TRIAL_KEYS = {
@@ -286,8 +288,8 @@ def test_a_trial_differs_from_its_cell_in_little(study, tmp_path):
         "mode": "min",
         "epoch": "last",
         "digest": cell.digest,
-        "parameters": cell.parameters,
-        "macs": cell.macs,
+        "parameters": cell.costs["parameters"],
+        "macs": cell.costs["macs"],
     }
 
 

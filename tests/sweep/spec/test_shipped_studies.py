@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from biformer_lit.cli import parse_fit
+from biformer_lit.cli.study_runs import TrainingRuns
 from biformer_lit.profiling import measure_config
 from biformer_lit.recipes import recipes
 from biformer_lit.sweep.spec.cells import plan_cells, search_cell
@@ -33,7 +34,7 @@ SMALL = ALL - {"factorial", "lr_search", "macro_design"}
 @functools.cache
 def resolved(name):
     spec = read_spec(FOLDER / name)
-    return spec, resolve_cells(spec, plan_cells(spec), parse_fit, measure_config)
+    return spec, resolve_cells(spec, plan_cells(spec), TrainingRuns())
 
 
 def test_all_studies_are_here():
@@ -71,7 +72,7 @@ def test_cells_differ_from_their_baseline_in_what_they_name(name):
 @pytest.mark.parametrize("name", [name for name in STUDIES if name.endswith("attention.yaml")])
 def test_patterns_are_compared_at_equal_cost(name):
     _, cells = resolved(name)
-    figures = {one.cell.factors["attention"]: one.macs for one in cells}
+    figures = {one.cell.factors["attention"]: one.costs["macs"] for one in cells}
     reference = figures.pop("bi-level routing")
     assert figures.pop("full") > 1.1 * reference
     assert len(figures) == 5
@@ -82,15 +83,15 @@ def test_patterns_are_compared_at_equal_cost(name):
 def test_the_last_step_of_the_macro_design_is_biformer_small():
     _, cells = resolved("macro_design.yaml")
     small = parse_fit(["--config", "imagenet1k_small", "--data.num_classes=1000"])
-    assert (cells[-1].parameters, cells[-1].macs) == measure_config(small)
-    assert cells[-1].parameters == 25_536_232
+    assert tuple(cells[-1].costs.values()) == measure_config(small)
+    assert cells[-1].costs["parameters"] == 25_536_232
 
 
 @pytest.mark.parametrize("name", [name for name in STUDIES if name.endswith("lr_search.yaml")])
 def test_a_cell_that_a_search_draws(name):
     spec, (baseline,) = resolved(name)
     cell = search_cell(spec, {"lr": 1e-3, "weight_decay": 0.1})
-    (drawn,) = resolve_cells(spec, [cell], parse_fit, measure_config, baseline)
+    (drawn,) = resolve_cells(spec, [cell], TrainingRuns(), baseline)
     assert differing_keys(drawn.config, baseline.config) == {"model.optim.lr", "model.optim.weight_decay"}
 
 

@@ -6,7 +6,8 @@ import shutil
 import pytest
 from studies import ledger_of, study, sweep
 
-from biformer_lit.cli import main, parse_fit
+from biformer_lit.cli import main
+from biformer_lit.cli.study_runs import TrainingRuns
 from biformer_lit.errors import ConfigError
 from biformer_lit.sweep.spec.resolve import resolve_cells
 from biformer_lit.sweep.spec.study_spec import read_spec
@@ -15,6 +16,11 @@ from biformer_lit.sweep.trials.source import PlanSource
 from biformer_lit.sweep.trials.study import begin
 
 OLD = "8dd2f72fdf98", "e73df5d3b6ba"
+
+
+class Unmeasured(TrainingRuns):
+    def costs(self, config):
+        return {"parameters": 1, "macs": 1}
 
 
 @pytest.fixture
@@ -28,10 +34,11 @@ def begun(folder, **given):
     """The study of a folder taken up again; its source."""
     spec = read_spec(folder / "study.yaml")
     ledger = ledger_of(folder / "pets_topk")
-    meanings = Meanings(ledger, parse_fit)
+    runs = Unmeasured()
+    meanings = Meanings(ledger, runs)
 
     def resolve(cells, baseline):
-        return meanings.known(resolve_cells(spec, cells, parse_fit, lambda _: (1, 1), baseline))
+        return meanings.known(resolve_cells(spec, cells, runs, baseline))
 
     source = PlanSource(spec, resolve)
     begin(spec, folder / "pets_topk", ledger, source.resolved, meanings, **{"extend": False, **given})
@@ -107,8 +114,12 @@ def test_a_study_of_an_earlier_version_is_trained_to_the_end(old, root, monkeypa
 
 
 def test_what_counts_as_a_difference():
+    class Fresh(TrainingRuns):
+        def config(self, arguments):
+            return {"model": {"init_args": {"fresh": 3}}}
+
     def found(before, now):
-        defaults = _Defaults({}, lambda _: {"model": {"init_args": {"fresh": 3}}})
+        defaults = _Defaults({}, Fresh())
         return list(_differences({"model": {"init_args": before}}, {"model": {"init_args": now}}, defaults))
 
     assert found({"a": 1, "gone": 2}, {"a": 1.0, "fresh": 3, "none": None}) == []

@@ -164,7 +164,7 @@ def test_a_trial_that_runs_and_ends(tmp_path):
     spec, folder = begun(tmp_path)
     one = job(spec, x="c0")
     write_tensorboard(folder, [one], {})
-    write_trial(spec, folder, one, "running", parameters=1000, macs=5000)
+    write_trial(spec, folder, one, "running", costs={"parameters": 1000, "macs": 5000})
     (row,) = Board(folder).rows().values()
     assert row.status == "UNKNOWN"
     assert row.metrics == {"cost/parameters": 1000, "cost/macs": 5000}
@@ -219,7 +219,7 @@ def test_a_trial_that_fails_twice_alike(tmp_path):
     spec, folder = begun(tmp_path)
     one = job(spec, x="c0")
     for _ in range(3):
-        write_trial(spec, folder, one, "running", parameters=1000, macs=5000)
+        write_trial(spec, folder, one, "running", costs={"parameters": 1000, "macs": 5000})
         (row,) = Board(folder).rows().values()
         assert row.status == "UNKNOWN"
         write_trial(spec, folder, one, "failed")
@@ -231,7 +231,7 @@ def test_what_was_withdrawn_is_removed_when_nobody_reads_it(tmp_path):
     """A server that has come to a file that is gone would read nothing more of its folder."""
     spec, folder = begun(tmp_path)
     one = job(spec, x="c0")
-    write_trial(spec, folder, one, "failed", parameters=1000, macs=5000)
+    write_trial(spec, folder, one, "failed", costs={"parameters": 1000, "macs": 5000})
     (end,) = files(folder, "end")
     write_trial(spec, folder, one, "waiting")
     os.utime(end, (time.time() - 3700,) * 2)
@@ -247,11 +247,11 @@ def test_a_server_that_watches(tmp_path):
     spec, folder = begun(tmp_path)
     one = job(spec, x="c0")
     write_tensorboard(folder, [], {}, table="first")
-    write_trial(spec, folder, one, "running", parameters=1000, macs=5000)
+    write_trial(spec, folder, one, "running", costs={"parameters": 1000, "macs": 5000})
     board = Board(folder)
     write_trial(spec, folder, one, "failed")
     board.runs.Reload()
-    write_trial(spec, folder, one, "running", parameters=1000, macs=5000)
+    write_trial(spec, folder, one, "running", costs={"parameters": 1000, "macs": 5000})
     board.runs.Reload()
     later = folder / "cells" / one.key / f"events.out.tfevents.{int(time.time()) + 5}.host.1.0"
     summaries.write_events(later, logged(9, 0.5), "logged")
@@ -267,7 +267,7 @@ def test_a_server_that_watches(tmp_path):
 def test_a_trial_that_waits_to_be_tried_again_has_not_ended(tmp_path):
     spec, folder = begun(tmp_path)
     one = job(spec, x="c0")
-    write_trial(spec, folder, one, "failed", parameters=1000, macs=5000)
+    write_trial(spec, folder, one, "failed", costs={"parameters": 1000, "macs": 5000})
     assert len(files(folder, "end")) == 1
     for status in ("waiting", "missing"):
         write_trial(spec, folder, one, status)
