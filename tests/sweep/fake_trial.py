@@ -20,7 +20,7 @@ import sys
 import time
 
 ROOT = os.environ["FAKE_ROOT"]
-PARENT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "biformer_lit", "parent.py")
+PARENT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "biformer_lit", "running", "parent.py")
 
 
 def die_with_parent():
