@@ -174,7 +174,7 @@ def _wait_for_the_reason(error: Exception) -> NoReturn:
 
 
 def _spawned_error(error: Exception) -> str | None:
-    """What to tell the user if one of the processes that ``ddp_spawn`` starts has met an error of the user's making."""
+    """Return the message for a user's error that one of the processes started by ``ddp_spawn`` has met, or None."""
     if type(error).__name__ != "ProcessRaisedException":  # holds the other process's traceback as text
         return None
     kind, _, message = str(error).rstrip().rpartition("\n")[2].partition(": ")
@@ -182,7 +182,7 @@ def _spawned_error(error: Exception) -> str | None:
 
 
 def _users_error(error: Exception) -> str | None:
-    """What to tell the user if ``error`` is of the user's making; None for a defect, which needs its traceback."""
+    """Return the message for an error caused by the user; None for a defect, which needs its traceback."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}; check the path, and that it may be read or written"
     if isinstance(error, BiFormerLitError | FileNotFoundError | yaml.YAMLError):

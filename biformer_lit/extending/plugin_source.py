@@ -1,4 +1,4 @@
-"""What a plug-in is made of: its source files and their digest."""
+"""Source files of a plug-in, and their digest."""
 
 import hashlib
 import sys
@@ -29,7 +29,7 @@ class Plugin:
 
     @property
     def label(self) -> str:
-        """What people give to ``--plugin``: the file's name, the module, or the distribution."""
+        """Name as given to ``--plugin``: the file, the module, or the distribution."""
         return Path(self.argument).name if self.argument.endswith(".py") else self.argument
 
 

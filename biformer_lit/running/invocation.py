@@ -1,4 +1,4 @@
-"""How this process was started, and how another one is started in the same way."""
+"""Command that started this process, and how to start another one in the same way."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ _WITH_VALUE = "WX"  # the interpreter's options that are followed by a value; -m
 
 
 def is_command_line(interpreter: Sequence[str] | None = None, argv: Sequence[str] | None = None) -> bool:
-    """Whether this process is the command line, ``python -m biformer_lit`` or ``biformer-lit``, and no other program.
+    """Return whether this process is the command line, ``python -m biformer_lit`` or ``biformer-lit``.
 
     Args:
         interpreter: The complete command line of the interpreter; None takes ``sys.orig_argv``. While the module to run
@@ -24,7 +24,7 @@ def is_command_line(interpreter: Sequence[str] | None = None, argv: Sequence[str
 
 
 def is_spawned(interpreter: Sequence[str] | None = None, argv: Sequence[str] | None = None) -> bool:
-    """Whether ``multiprocessing`` has started this process anew for one that is the command line, whose words it has.
+    """Return whether ``multiprocessing`` has started this process for the command line, whose words it has.
 
     A process that was forked has all that its parent has, and needs no such question.
 

@@ -14,18 +14,18 @@ REPORT = "biformer_lit.callbacks.TrialReport"
 
 
 def is_ours(folder: str | Path) -> bool:
-    """Whether this process was started by a study to train the trial of this folder."""
+    """Return whether this process was started by a study to train the trial of this folder."""
     given = os.environ.get(VARIABLE)
     return given is not None and Path(given).resolve() == Path(folder).resolve()
 
 
 def named_as_trial(folder: str | Path) -> bool:
-    """Whether a path is built as those of trials are, on this machine or on the one where the study was run."""
+    """Return whether a path is built as those of trials are, on this machine or on the one where the study was run."""
     parts = Path(folder).parts
     return len(parts) > 2 and parts[-3] == CELLS and parts[-1].startswith("seed-")
 
 
 def belongs_to_study(folder: str | Path) -> bool:
-    """Whether a folder is that of a trial whose study is here."""
+    """Return whether a folder is that of a trial whose study is here."""
     folder = Path(folder).absolute()
     return named_as_trial(folder) and (folder.parents[2] / SPEC).is_file()

@@ -1,4 +1,4 @@
-"""How a metric is written for people: accuracies in percent, their differences in points."""
+"""Units of metrics for people: accuracies in percent, their differences in points."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _MINUS = "\N{MINUS SIGN}"
 
 @dataclass(frozen=True)
 class Unit:
-    """How values of one metric are written.
+    """Notation of the values of one metric.
 
     Args:
         metric: Its name as it is logged.
@@ -75,5 +75,5 @@ def shown(quantity: Quantity, value: float) -> str:
 
 
 def is_missing(value: object) -> bool:
-    """Whether there is no value: None, NaN or pandas.NA."""
+    """Return whether there is no value: None, NaN or pandas.NA."""
     return bool(pd.isna(value))

@@ -67,7 +67,7 @@ def resolve_cells(
 
 
 def violations(spec: StudySpec, resolved: ResolvedCell, baseline: ResolvedCell) -> list[str]:
-    """How a cell exceeds the study's constraints, in words with the figures; empty if it does not."""
+    """Return how a cell exceeds the study's constraints, in words with the figures; empty if it does not."""
     found = []
     for name in BOUNDED:
         most = spec.constraints.get(name)

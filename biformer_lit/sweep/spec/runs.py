@@ -1,4 +1,4 @@
-"""What a study has to know of runs of ``fit``, which it is told from outside: here is no network and no task."""
+"""Protocol by which a study learns about runs of ``fit``; networks and tasks are unknown here."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol

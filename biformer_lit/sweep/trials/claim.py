@@ -59,7 +59,7 @@ class Claim:
             self.record.ask(lambda: optuna.Trial(self.record.study, self.trial_id).report(value, step))
 
     def should_prune(self) -> bool:
-        """Whether the pruner gives up on it."""
+        """Return whether the pruner gives up on it."""
         return self.record.ask(lambda: optuna.Trial(self.record.study, self.trial_id).should_prune())
 
     def complete(self, result: Mapping[str, Any]) -> None:

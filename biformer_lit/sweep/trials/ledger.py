@@ -1,4 +1,4 @@
-"""Who trains what: the study's trials in Optuna's storage, so that each cell is trained once whoever is killed when.
+"""Ledger of a study: its trials in Optuna's storage, so that each cell is trained once, whichever process dies.
 
 Each run of a cell with a seed is a *job*, named by its folder. A job has one trial for each attempt. Attempts are
 written into the storage before anybody trains, and are claimed by setting their state from WAITING to RUNNING, which a

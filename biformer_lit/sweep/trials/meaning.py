@@ -1,4 +1,4 @@
-"""Whether a study's cells still mean what they did when it was begun: by the values that their configs come to.
+"""Check that a study's cells still mean what they did when it began, by the values of their configs.
 
 Versions of this package add settings, and files move and gain comments; none of this changes what is trained. So a cell
 is known by the digest that it had when the study was begun, for as long as its config has the same values.
@@ -26,7 +26,7 @@ _ABSENT = object()
 
 
 class Meanings:
-    """What the cells of a study meant when their first trials were written.
+    """Configs of a study's cells when their first trials were written.
 
     Args:
         ledger: The study's trials.
@@ -76,7 +76,7 @@ class Meanings:
         return any(trial.state.is_finished() for trial in self._ledger.trials())
 
     def _compared(self, one: ResolvedCell) -> tuple[ResolvedCell, bool | None]:
-        """Whether a cell means the same as before, None if that cannot be told."""
+        """Return whether a cell means the same as before, None if that cannot be told."""
         name = one.cell.name
         if self._digests.get(name, one.digest) == one.digest:
             self._same += name in self._digests
@@ -116,7 +116,7 @@ def _trained(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _Defaults:
-    """What settings are where nobody sets them.
+    """Default values of settings.
 
     Args:
         config: The complete config that they belong to.
@@ -128,7 +128,7 @@ class _Defaults:
         self._plain: dict[str, Any] | None = None
 
     def has(self, path: Sequence[str], value: Any) -> bool:
-        """Whether a setting, by its names from the outermost on, is what it is by default."""
+        """Return whether a setting, by its names from the outermost on, is what it is by default."""
         if self._plain is None:
             classes = {part: (self._config.get(part) or {}).get("class_path") for part in ("model", "data")}
             try:
@@ -151,7 +151,7 @@ class _Defaults:
 def _differences(
     before: Any, now: Any, defaults: _Defaults, path: tuple[str, ...] = (), within: str = ""
 ) -> Iterator[str]:
-    """What two configs have in different ways; settings that only one version of the package knows do not count.
+    """Return what differs between two configs; settings that only one version of the package knows do not count.
 
     Args:
         before: A config, or a part of one.

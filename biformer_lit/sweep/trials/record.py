@@ -121,7 +121,7 @@ class Record:
         return list(found.values())
 
     def standings(self, keys: Iterable[str]) -> dict[str, Standing]:
-        """How each job stands."""
+        """Return the state of each job."""
         by_job: dict[str, list[FrozenTrial]] = {}
         for trial in self.trials():
             by_job.setdefault(trial.user_attrs["job"], []).append(trial)
