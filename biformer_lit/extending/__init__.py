@@ -1,16 +1,18 @@
 """Plug-ins: files, modules and installed packages that register ideas of their own with this package."""
 
 from biformer_lit.extending.installed_plugins import load_installed
-from biformer_lit.extending.plugin_loading import given_plugins, load_plugin, loaded_plugins
+from biformer_lit.extending.plugin_loading import current_digest, given_plugins, load_plugin, loaded_plugins
 from biformer_lit.extending.plugin_source import Plugin
-from biformer_lit.extending.plugin_words import load_words, take_words
+from biformer_lit.extending.plugin_words import load_words, repeated_words, take_words
 
 __all__ = [
     "Plugin",
+    "current_digest",
     "given_plugins",
     "load_installed",
     "load_plugin",
     "load_words",
     "loaded_plugins",
+    "repeated_words",
     "take_words",
 ]

@@ -27,6 +27,15 @@ def given_plugins() -> list[Plugin]:
     return [plugin for plugin in _plugins.values() if plugin.distribution is None]
 
 
+def current_digest(plugin: Plugin) -> str:
+    """Digest of a loaded plug-in's source as its files are now."""
+    if plugin.argument.endswith(".py"):
+        files = {Path(plugin.argument).name: Path(plugin.argument).read_bytes()}
+    else:
+        files = source_files(sys.modules[plugin.name])
+    return digest_of(files)
+
+
 def load_plugin(plugin: str | Path) -> Plugin:
     """Run a file or import a module that registers ideas of its own; one that was loaded already stays as it is.
 

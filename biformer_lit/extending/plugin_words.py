@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from biformer_lit.errors import ConfigError
-from biformer_lit.extending.plugin_loading import load_plugin
+from biformer_lit.extending.plugin_loading import given_plugins, load_plugin
 
 WORD = "--plugin"
 HELP = (
@@ -62,3 +62,8 @@ def load_words(args: Sequence[str]) -> list[str]:
     for plugin in plugins:
         load_plugin(plugin)
     return rest
+
+
+def repeated_words() -> list[str]:
+    """Words that have another command line load what this process was given."""
+    return [word for plugin in given_plugins() for word in (WORD, plugin.argument)]

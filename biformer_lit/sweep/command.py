@@ -32,6 +32,7 @@ from biformer_lit.sweep.trials.source import PlanSource, SearchSource
 from biformer_lit.sweep.trials.status import print_status
 from biformer_lit.sweep.trials.storage import closing
 from biformer_lit.sweep.trials.study import SPEC, as_recorded, begin, folder_of, open_ledger, with_others
+from biformer_lit.sweep.trials.study_plugins import check_plugins, note_plugins
 
 _DESCRIPTION = """Ablation studies: one YAML file, one command. Stop it whenever you like; the same command goes on."""
 _RUN = """Train what is open of a study. Settings of training (--data.dataset FOLDER, --trainer.max_epochs 5) count for
@@ -152,6 +153,7 @@ def _run(given: argparse.Namespace, settings: Mapping[str, Any], runs: Runs) -> 
         return resolved if meanings is None else meanings.known(resolved)
 
     if given.dry_run:
+        check_plugins(spec.name, folder)
         source = _source(spec, resolve, None)
         _print_plan(spec, folder, source, workers, runs)
         return 0
@@ -163,9 +165,11 @@ def _run(given: argparse.Namespace, settings: Mapping[str, Any], runs: Runs) -> 
             )
         ledger = open_ledger(spec, folder, display.say)
         with closing(ledger.storage):
+            check_plugins(spec.name, folder, ledger)
             meanings = Meanings(ledger, runs)
             source = _source(spec, resolve, ledger)
             begin(spec, folder, ledger, source.resolved, meanings, extend=given.extend)
+            note_plugins(spec.name, folder, ledger)
             if given.retry_failed:
                 ledger.enqueue(source.jobs(), again=True)
             _raise_on_sigterm()

@@ -1,5 +1,6 @@
 """Information needed to repeat a study."""
 
+import shlex
 from dataclasses import dataclass
 
 import pandas as pd
@@ -7,6 +8,8 @@ import yaml
 
 from biformer_lit.sweep.report.content import Content
 from biformer_lit.sweep.trials.study import read_text
+from biformer_lit.sweep.trials.study_plugins import StudyPlugin, read_plugins
+from biformer_lit.text.escaping import visible
 
 
 @dataclass(frozen=True)
@@ -15,6 +18,7 @@ class Reproduction:
 
     Args:
         command: The command line.
+        plugins: What ``--plugin`` gave the study, with its source.
         facts: Name to text: seeds, versions, machines, commits.
         spec: The study file.
         config_of: The cell whose complete config is given.
@@ -22,6 +26,7 @@ class Reproduction:
     """
 
     command: str
+    plugins: list[StudyPlugin]
     facts: list[tuple[str, str]]
     spec: str
     config_of: str
@@ -39,8 +44,11 @@ def reproduction(content: Content) -> Reproduction:
     facts += [(name, _each(frame[name])) for name in ("device", "host", "git_commit")]
     hours = frame["wall_seconds"].sum() / 3600
     facts.append(("training time", f"{hours:.2f} h over all trials"))
+    plugins = read_plugins(content.folder)
+    words = [f"--plugin {shlex.quote(visible(plugin.label))}" for plugin in plugins]
     return Reproduction(
-        f"python -m biformer_lit sweep run {content.spec.name}.yaml",
+        " ".join([f"python -m biformer_lit sweep run {content.spec.name}.yaml", *words]),
+        plugins,
         [(name.replace("_", " "), text) for name, text in facts if text],
         read_text(content.folder),
         cell,

@@ -71,6 +71,10 @@ def markdown(content: Content, said: Answer, figures: dict[str, str], repeat: Re
         "",
         *(f"- {for_markdown(name)}: {for_markdown(text)}" for name, text in repeat.facts),
     ]
+    for plugin in repeat.plugins:
+        lines += ["", f"## Plug-in {for_markdown(plugin.label)}", "", f"SHA-256 {for_markdown(plugin.digest)}"]
+        for path, text in plugin.shown.items():
+            lines += ["", for_markdown(path), "", *(f"    {line}" for line in text.splitlines())]
     return "\n".join(lines) + "\n"
 
 

@@ -15,6 +15,7 @@ from biformer_lit.sweep.spec.study_spec import StudySpec
 from biformer_lit.sweep.trials.board import write_tensorboard
 from biformer_lit.sweep.trials.jobs import Job, Standing
 from biformer_lit.sweep.trials.study import IMPORTANCES, SPEC, opened_study, read_text
+from biformer_lit.sweep.trials.study_plugins import PLUGINS
 
 SUMMARY, EFFECTS = "summary.csv", "effects.csv"
 _OF_TRIALS = (
@@ -121,7 +122,7 @@ def write_bundle(folder: Path, bundle: Path, *, checkpoints: bool) -> int:
         raise ConfigError(f"--bundle {bundle}: exists already; choose another file or remove it")
     if not bundle.parent.is_dir():
         raise ConfigError(f"--bundle {bundle}: the folder {bundle.parent} does not exist; make it first")
-    patterns = [SPEC, "*.csv", "*.parquet", "report/**/*", "cells/events.out.tfevents.*"]
+    patterns = [SPEC, PLUGINS, "*.csv", "*.parquet", "report/**/*", "cells/events.out.tfevents.*"]
     patterns += [f"cells/*/*/{name}" for name in _OF_TRIALS]
     if checkpoints:
         patterns.append(f"cells/*/*/{_CHECKPOINTS}")

@@ -19,6 +19,7 @@ _RESERVED = {
     "trainer.enable_progress_bar": "trials write to a file",
     "ckpt_path": "trials resume from their own checkpoints; to start from weights set model.weights",
     "config": "give config files in base",
+    "plugin": "code is run at the word of the person at the keyboard only: give --plugin on the command line",
 }
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from biformer_lit.errors import ConfigError
+from biformer_lit.extending.plugin_words import REFUSAL
 from biformer_lit.sweep.spec.address import check_written
 from biformer_lit.sweep.spec.fields import build, check_known, mapping, typed
 from biformer_lit.sweep.spec.groups import Budget, Objective, Range, Search
@@ -170,6 +171,8 @@ def spec_of(values: Mapping[str, Any]) -> StudySpec:
 
 
 def _spec(values: dict[str, Any], stem: str, overrides: Mapping[str, Any]) -> StudySpec:
+    if "plugin" in values or "plugins" in values:
+        raise ConfigError(REFUSAL)
     check_known("", values, _FIELDS)
     for name in ("question", "base", "plan"):
         if values.get(name) is None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from biformer_lit.checkpoints.damage import damage, previous_of
+from biformer_lit.extending import repeated_words
 from biformer_lit.running.invocation import own_command
 from biformer_lit.running.parent import VARIABLE
 from biformer_lit.running.trial_folders import VARIABLE as TRIAL
@@ -54,7 +55,7 @@ def next_command(folder: Path, config: Path) -> list[str]:
         folder: The trial's.
         config: Its complete config.
     """
-    command = [*own_command(), "fit", "--config", str(config)]
+    command = [*own_command(), "fit", *repeated_words(), "--config", str(config)]
     last = folder / "checkpoints" / "last.ckpt"
     if not last.exists():
         return command

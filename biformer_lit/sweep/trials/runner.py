@@ -15,6 +15,7 @@ from typing import Any
 
 from biformer_lit.common.files import write_text
 from biformer_lit.common.yaml_text import yaml_of
+from biformer_lit.errors import ConfigError
 from biformer_lit.sweep.spec.resolve import repeat_config, trial_config
 from biformer_lit.sweep.spec.study_spec import StudySpec
 from biformer_lit.sweep.trials.board import write_tensorboard, write_trial
@@ -34,6 +35,7 @@ from biformer_lit.sweep.trials.process import (
 from biformer_lit.sweep.trials.progress import ProgressFile
 from biformer_lit.sweep.trials.source import Source
 from biformer_lit.sweep.trials.storage import StorageError, patiently
+from biformer_lit.sweep.trials.study_plugins import check_unchanged
 
 Command = Callable[[Path, Path], list[str]]
 _PAUSE = 0.05  # seconds between two looks at the processes
@@ -158,6 +160,11 @@ class Runner:
             claim.fail("constraint", problem)
             self._show(job, "failed", costs=resolved.costs)
             return
+        try:
+            check_unchanged()
+        except ConfigError:
+            claim.fail("interrupted")
+            raise
         (folder / "prune").unlink(missing_ok=True)
         config = folder / TRIAL_CONFIG
         # JSON is YAML, and leaves no doubt about what is text; made anew each time, for the folder may have been moved

@@ -22,6 +22,7 @@ from biformer_lit.sweep.trials.jobs import Job, Standing
 from biformer_lit.sweep.trials.ledger import Ledger
 from biformer_lit.sweep.trials.meaning import Meanings
 from biformer_lit.sweep.trials.storage import JOURNAL, closing, open_storage, patiently
+from biformer_lit.sweep.trials.study_plugins import PLUGINS
 
 SPEC = trials.SPEC
 IMPORTANCES = "importances.csv"
@@ -234,7 +235,8 @@ def _lost_its_record(spec: StudySpec, folder: Path) -> bool:
 
 def _check_unused(folder: Path) -> None:
     """Refuse a folder with files that this study would replace, for it has written none yet."""
-    for name in (SPEC, "results.csv", "results.parquet", "summary.csv", "effects.csv", IMPORTANCES, "cells"):
+    tables = ("results.csv", "results.parquet", "summary.csv", "effects.csv", IMPORTANCES)
+    for name in (SPEC, PLUGINS, *tables, "cells"):
         path = folder / name
         if path.is_file() or path.is_symlink() or (path.is_dir() and any(path.iterdir())):
             raise ConfigError(

@@ -1,0 +1,140 @@
+"""The plug-ins that a study is trained with: noted with their digests, asked for again, and kept for the report.
+
+Their source is kept as text in one JSON file, which nothing runs. Code comes from ``--plugin`` alone.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from biformer_lit.common.files import write_text
+from biformer_lit.errors import ConfigError
+from biformer_lit.extending import Plugin, current_digest, given_plugins
+from biformer_lit.sweep.trials.ledger import Ledger
+from biformer_lit.text.escaping import visible
+
+PLUGINS = "plugins.json"
+"""File of a study's folder with its plug-ins and their source."""
+_NOTED = "plugins"
+_MOST_SOURCE = 4 * 2**20  # bytes of a plug-in that are kept for the report
+
+
+@dataclass(frozen=True)
+class StudyPlugin:
+    """A plug-in as a study's record has it.
+
+    Attributes:
+        name: Import path of its module.
+        label: The name of its file, or its module.
+        digest: SHA-256 of its source, 64 hex digits.
+        source: Path to text; empty where it was too long to be kept.
+    """
+
+    name: str
+    label: str
+    digest: str
+    source: Mapping[str, str]
+
+    @property
+    def shown(self) -> dict[str, str]:
+        """The source as it may be shown: control characters, and such as turn the direction of a line, spelled out."""
+        return {
+            visible(path): "\n".join(visible(line) for line in text.expandtabs(4).splitlines())
+            for path, text in self.source.items()
+        }
+
+
+def check_plugins(study: str, folder: Path, ledger: Ledger | None = None) -> None:
+    """Refuse to go on with a study without the plug-ins that it was begun with, or with other source of theirs.
+
+    Args:
+        study: Its name.
+        folder: Its folder.
+        ledger: Its trials; None where only the folder is looked at.
+
+    Raises:
+        ConfigError: With what to give.
+    """
+    given = {plugin.name: plugin for plugin in given_plugins()}
+    kept = "its source stands in the report"
+    for noted in _noted(folder, ledger):
+        plugin, label = given.get(noted.name), visible(noted.label, 100)
+        if plugin is None:
+            raise ConfigError(
+                f"study {study} needs the plug-in {label}: give --plugin {label} (SHA-256 {noted.digest[:12]}...; "
+                f"{kept})"
+            )
+        if plugin.digest != noted.digest:
+            raise ConfigError(
+                f"study {study} was begun with other source of the plug-in {label} (SHA-256 {noted.digest[:12]}..., "
+                f"now {plugin.digest[:12]}...), so that results would not be comparable: give it as it was ({kept}), "
+                "or begin a new study with --name NEW"
+            )
+
+
+def note_plugins(study: str, folder: Path, ledger: Ledger) -> None:
+    """Note the plug-ins that were given, in the study's record and, with their source, in its folder."""
+    known = {plugin.name: plugin for plugin in _noted(folder, ledger)}
+    given = given_plugins()
+    if not given and not known:
+        return
+    names = [{"name": one.name, "label": one.label, "digest": one.digest} for one in known.values()]
+    names += [{"name": one.name, "label": one.label, "digest": one.digest} for one in given if one.name not in known]
+    ledger.note(_NOTED, json.dumps(names))
+    kept = {plugin.name: plugin for plugin in read_plugins(folder)}
+    kept |= {plugin.name: _with_source(plugin) for plugin in given}
+    text = json.dumps([vars(plugin) for plugin in kept.values()], indent=1)
+    if not (folder / PLUGINS).is_file() or (folder / PLUGINS).read_text(encoding="utf-8") != text:
+        write_text(folder / PLUGINS, text)
+    check_plugins(study, folder, ledger)  # another command may have noted its own at the same moment
+
+
+def check_unchanged() -> None:
+    """Refuse to start a trial after a plug-in's files have changed: its processes would run other source than noted.
+
+    Raises:
+        ConfigError: With the plug-in.
+    """
+    for plugin in given_plugins():
+        if current_digest(plugin) != plugin.digest:
+            raise ConfigError(
+                f"plug-in {plugin.label}: has changed since the study's command began, so that trials would not be "
+                "comparable; put it back as it was and run the same command again"
+            )
+
+
+def read_plugins(folder: Path) -> list[StudyPlugin]:
+    """Read the plug-ins that a study's folder tells of; what is not as it was written is left out.
+
+    Args:
+        folder: The study's, or what was unpacked of a bundle, which may come from anybody.
+    """
+    try:
+        found = json.loads((folder / PLUGINS).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return []
+    return list(_plugins_of(found))
+
+
+def _noted(folder: Path, ledger: Ledger | None) -> list[StudyPlugin]:
+    """The plug-ins of the record, or of the folder where the record is new."""
+    text = None if ledger is None else ledger.attribute(_NOTED)
+    return read_plugins(folder) if text is None else list(_plugins_of(json.loads(text)))
+
+
+def _plugins_of(found: Any) -> Iterable[StudyPlugin]:
+    for one in found if isinstance(found, list) else []:
+        texts = [one.get(field) for field in ("name", "label", "digest")] if isinstance(one, dict) else []
+        if not texts or not all(isinstance(text, str) for text in texts):
+            continue
+        source = one.get("source")
+        kept = source if isinstance(source, dict) else {}
+        yield StudyPlugin(*texts, {str(path): text for path, text in kept.items() if isinstance(text, str)})
+
+
+def _with_source(plugin: Plugin) -> StudyPlugin:
+    whole = sum(map(len, plugin.files.values())) <= _MOST_SOURCE
+    source = {path: text.decode(errors="backslashreplace") for path, text in plugin.files.items()} if whole else {}
+    return StudyPlugin(plugin.name, plugin.label, plugin.digest, source)
