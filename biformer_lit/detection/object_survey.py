@@ -31,9 +31,19 @@ def crowds(column: pa.ChunkedArray, fields: ObjectFields) -> Integers:
     count = count_by_row(column, fields.box)
     if fields.crowd is None or not np.array_equal(count_by_row(column, fields.crowd), count):
         return np.zeros_like(count)
-    values = pc.fill_null(field_values(column, fields.crowd).cast(pa.float64(), safe=False), 0)
+    values = _as_numbers(field_values(column, fields.crowd))
+    if values is None:  # the error comes with the row
+        return np.zeros_like(count)
     rows = np.repeat(np.arange(len(count)), count)
-    return np.bincount(rows, np.nan_to_num(np.asarray(values)) != 0, len(count)).astype(np.int64)
+    return np.bincount(rows, np.nan_to_num(values) != 0, len(count)).astype(np.int64)
+
+
+def _as_numbers(values: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+    """Values as float64, NaN where there is none; None if they hold what Arrow takes for no number."""
+    try:
+        return np.asarray(pc.fill_null(values.cast(pa.float64(), safe=False), float("nan")))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return None
 
 
 def require_scored(column: pa.ChunkedArray, fields: ObjectFields, what: str, remedy: str) -> None:
@@ -107,6 +117,9 @@ def _suspects(column: pa.ChunkedArray, read: ReadObjects) -> np.ndarray[Any, np.
     for field in fields[2:]:
         if field is not None and (read.masks or field != fields.mask):
             suspect |= count_by_row(column, field) != count
+        measured = field is not None and field in (fields.area, fields.crowd)
+        if measured and _as_numbers(field_values(column, str(field))) is None:
+            suspect[:] = True
     rows = np.repeat(np.arange(len(count)), count)
     boxes = field_values(column, fields.box)
     lengths = np.asarray(pc.fill_null(pc.list_value_length(boxes), 0))

@@ -22,6 +22,24 @@ def crowded(row, crowd):
 
 
 @LISTED
+@pytest.mark.parametrize("field", ["iscrowd", "area"])
+@pytest.mark.parametrize(("kind", "values"), [("label", ["ant", "bee", "1"]), ("polygons", [[[1.0]]] * 3)])
+def test_fields_that_hold_no_numbers_are_refused_at_once(write, field, kind, values, listed):
+    made = table([{**objects_of(row), field: values} for row in (0, 1)], listed=listed, **{kind: field})
+    message = rf"^split 'train', row 0: {field} is not one number for each object; convert or remove the field \("
+    with pytest.raises(DataError, match=message):
+        module(write(train=made, validation=made))
+
+
+@LISTED
+def test_numbers_that_are_stored_as_text_count(write, listed):
+    made = table([crowded(row, ["0", "1", "0"]) for row in (0, 1)], listed=listed, label="iscrowd")
+    data = module(write(train=made, validation=made))
+    crowds = [objects["crowd"].tolist() for _, _, objects in samples(data.val_dataloader())]
+    assert crowds == [[False, True, False]] * 2
+
+
+@LISTED
 def test_crowds_are_counted(write, caplog, listed):
     made = table([crowded(0, [0, 1, 0]), crowded(1, [1, 1, 0])], listed=listed)
     data = module(write(train=made, validation=made))

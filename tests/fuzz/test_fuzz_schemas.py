@@ -323,11 +323,7 @@ def check_written(tmp_path, task, made, settings):
 COMMON = {"streaming": st.booleans(), "on_bad_image": st.sampled_from(["error", "skip"]), "image_column": NAMES}
 
 
-# of detection it found something on 27 November 2026 that nobody has looked into yet: among the slow tests until then
-OPEN = {"detection": pytest.mark.slow}
-
-
-@pytest.mark.parametrize("task", [pytest.param(task, marks=OPEN.get(task, ())) for task in MODULES])
+@pytest.mark.parametrize("task", MODULES)
 @fuzz(15, data=st.data())
 def test_a_data_set(tmp_path, task, data):
     made = data.draw(folders(task))
