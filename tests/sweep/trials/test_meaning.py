@@ -30,10 +30,10 @@ def old(root, tmp_path):
     return tmp_path / "study"
 
 
-def begun(folder, **given):
+def begun(folder, name="pets_topk", **given):
     """The study of a folder taken up again; its source."""
     spec = read_spec(folder / "study.yaml")
-    ledger = ledger_of(folder / "pets_topk")
+    ledger = ledger_of(folder / name)
     runs = Unmeasured()
     meanings = Meanings(ledger, runs)
 
@@ -41,7 +41,7 @@ def begun(folder, **given):
         return meanings.known(resolve_cells(spec, cells, runs, baseline))
 
     source = PlanSource(spec, resolve)
-    begin(spec, folder / "pets_topk", ledger, source.resolved, meanings, **{"extend": False, **given})
+    begin(spec, folder / name, ledger, source.resolved, meanings, **{"extend": False, **given})
     return source, ledger
 
 
@@ -53,6 +53,18 @@ def test_a_study_of_an_earlier_version_goes_on(old):
     noted = ledger.attributes()
     assert json.loads(noted["spec"])["spec"]["base"] == [str(old / "pets.yaml")]
     assert "config topk=1-all" in noted
+
+
+def test_a_study_of_flat_settings_goes_on(root, tmp_path):
+    """Also where how the network is declared has changed: nothing is trained again."""
+    shutil.copytree(root / "tests/fixtures/flat_settings/study", tmp_path / "study")
+    source, ledger = begun(tmp_path / "study", "flat")
+    digests = [one.digest for one in source.resolved.values()]
+    assert [digest[:8] for digest in digests] == ["24f0e66f", "fc08dcc2", "a17b9797"]
+    assert {job.key for job in source.jobs()} == {job.key for job in ledger.jobs()}
+    assert [standing.status for standing in ledger.standings(job.key for job in ledger.jobs()).values()] == [
+        "complete"
+    ] * 3
 
 
 def test_a_base_file_that_moved_and_gained_a_comment(old, tmp_path):
