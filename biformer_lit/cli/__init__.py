@@ -117,7 +117,7 @@ def _train(given: list[str] | dict[str, Any]) -> "LightningCLI":
     torch.set_float32_matmul_precision("high")
     # recipe names were put in for it, so the list differs from sys.argv on purpose
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended to run from within Python")
-    warnings.filterwarnings("ignore", message=".isinstance.treespec, LeafSpec")  # Lightning's own affair with torch
+    warnings.filterwarnings("ignore", message=".isinstance.treespec, LeafSpec")  # between Lightning and torch
     return BiFormerCLI(**SETTINGS, args=given)
 
 
@@ -163,7 +163,7 @@ def _errors_in_one_line() -> Iterator[None]:
 
 
 def _wait_for_the_reason(error: Exception) -> NoReturn:
-    """End a process that has only lost the others: after whoever knows more had the time to say so, and to end us."""
+    """End a process that has only lost the others, after those that know the cause had time to report it and end us."""
     time.sleep(_PATIENCE)
     rank = os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or os.environ.get("LOCAL_RANK", "0")
     sys.stderr.write(

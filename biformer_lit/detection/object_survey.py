@@ -27,7 +27,7 @@ def count_by_row(column: pa.ChunkedArray, field: str) -> Integers:
 
 
 def crowds(column: pa.ChunkedArray, fields: ObjectFields) -> Integers:
-    """How many objects of each row stand for many (``iscrowd``)."""
+    """Return the number of crowds (``iscrowd``) of each row."""
     count = count_by_row(column, fields.box)
     if fields.crowd is None or not np.array_equal(count_by_row(column, fields.crowd), count):
         return np.zeros_like(count)
@@ -109,7 +109,7 @@ def _without_masks(read: ReadObjects) -> ReadObjects:
 
 
 def _suspects(column: pa.ChunkedArray, read: ReadObjects) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Which rows hold what may be an error; none that is sound would be missed if it were left out."""
+    """Return the rows that may contain an error; all others are certainly sound."""
     fields = read.fields
     count = count_by_row(column, fields.box)
     lists = pc.struct_field(column, fields.box) if pa.types.is_struct(column.type) else column
@@ -136,7 +136,7 @@ def _suspects(column: pa.ChunkedArray, read: ReadObjects) -> np.ndarray[Any, np.
 
 
 def _suspect_masks(masks: pa.ChunkedArray, normalised: bool) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Which masks may be an error: missing, run lengths that do not add up, numbers that are none."""
+    """Return the masks that may be wrong: missing, run lengths that do not add up, values that are no numbers."""
     if pa.types.is_struct(masks.type):
         names = [masks.type.field(i).name for i in range(masks.type.num_fields)]
         if "counts" not in names:

@@ -15,7 +15,7 @@ def die_with_parent() -> None:
     """On Linux, end by SIGKILL as soon as the parent is gone, if ``BIFORMER_LIT_DIES_WITH`` holds its process id.
 
     The variable is then set to this process, so that the ranks that Lightning launches (the same command line in the
-    same environment) do likewise: whoever dies takes all those below along. The system watches the parent's *thread*
+    same environment) do the same: a process that dies takes all below with it. The system watches the parent's *thread*
     that started us rather than the parent, so processes are to be started from a thread that lives on, such as the
     main one. The watch is for the process that the parent itself started: a shell in between would be taken for a
     parent that has changed.

@@ -33,7 +33,7 @@ class Preemption(Checkpoint):
     """On SIGTERM, SIGINT (Ctrl-C) or SIGHUP: save a checkpoint at the end of the step, and leave.
 
     The status is the one that a shell gives a process that the signal ended: 143, 130 or 129. A second Ctrl-C ends the
-    run at once. SIGINT and SIGHUP that whoever started the process had it ignore (``nohup``, a script's ``&``) stay
+    run at once. SIGINT and SIGHUP that the process was started to ignore (``nohup``, a script's ``&``) stay
     ignored.
 
     Lightning's own handler talks to the other processes from within the handler, wherever they are, and saves nothing.

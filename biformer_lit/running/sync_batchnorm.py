@@ -93,7 +93,7 @@ def _sum_over_processes(mine: Tensor) -> Tensor:
 
 
 def _replace(model: nn.Module, old: type[nn.Module], new: type[nn.Module]) -> None:
-    """Make layers of one class of another in place: they hold the same, and everybody who knows them keeps them."""
+    """Make layers of one class of another in place: they hold the same, and all references to them stay valid."""
     for module in model.modules():
         if type(module) is old:
             module.__class__ = new

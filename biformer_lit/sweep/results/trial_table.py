@@ -172,7 +172,7 @@ def read_results(folder: str | Path) -> pd.DataFrame:
         return _sound(_checked(frame[list(columns)].astype(columns)))
     except (ValueError, TypeError, KeyError, OverflowError, OSError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())[:200]
-        raise ConfigError(f"{path}: does not hold the results of a study ({reason}); export the study anew") from error
+        raise ConfigError(f"{path}: does not hold the results of a study ({reason}); export the study again") from error
 
 
 def _sound(frame: pd.DataFrame) -> pd.DataFrame:
@@ -202,7 +202,7 @@ def read_importances(path: Path) -> pd.DataFrame | None:
         frame = frame.astype({"parameter": "string", "importance": "float64", "trials": "int64"})
     except (ValueError, TypeError, KeyError, OverflowError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise ConfigError(f"{path}: does not hold importances ({reason}); export the study anew") from error
+        raise ConfigError(f"{path}: does not hold importances ({reason}); export the study again") from error
     return frame.assign(parameter=frame["parameter"].map(from_csv))
 
 

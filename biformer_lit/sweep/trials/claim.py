@@ -43,7 +43,7 @@ class Claim:
         self._signed = time.monotonic()
 
     def keep(self) -> bool:
-        """Give a sign of life when it is time; False if somebody has given us up meanwhile."""
+        """Give a sign of life when it is time; False if another process has given us up meanwhile."""
         if time.monotonic() - self._signed < HEARTBEAT:
             return True
         self._signed = time.monotonic()

@@ -99,7 +99,7 @@ class Ledger(Record):
     # -- claiming ----------------------------------------------------------------------------------------
 
     def claim(self, distributions: Callable[[Job], Mapping[str, BaseDistribution] | None]) -> Claim | None:
-        """Take the next attempt that nobody has, None if there is none that can be had now.
+        """Claim the next attempt that is free, None if none is free now.
 
         Args:
             distributions: What Optuna is to know of a job's parameters; None for a job that is not ours to train, as
@@ -117,7 +117,7 @@ class Ledger(Record):
                 self._discard(trial)
                 continue
             lock = lock_folder(self.folder / "cells" / job.key)
-            if lock is None:  # its last owner, or somebody who has it from a machine's own memory, is still there
+            if lock is None:  # its last owner, or a process that has it from a machine's own memory, is still there
                 continue
             claim = self._claim(trial, job, lock, space)
             if claim is not None:
@@ -155,7 +155,7 @@ class Ledger(Record):
         """Have the search draw parameters, and claim the job that they make.
 
         Returns:
-            The claim, or None if that job exists already, is somebody's, or is refused as a config.
+            The claim, or None if that job exists already, is taken, or is refused as a config.
         """
         with self._alone():
             attrs = {"owner": self.owner, "seen": time.time()}
@@ -217,7 +217,7 @@ class Ledger(Record):
 
     def _discard(self, trial: FrozenTrial) -> None:
         trial_id = self._id(trial.number)
-        with contextlib.suppress(UpdateFinishedTrialError):  # somebody was quicker
+        with contextlib.suppress(UpdateFinishedTrialError):  # another process was quicker
             self.set(trial_id, "superseded", True)
             self.finish(trial_id, TrialState.FAIL)
 

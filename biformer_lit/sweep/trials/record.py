@@ -81,7 +81,7 @@ class Record:
             return
         try:
             self.study = self.ask(create)
-        except DuplicatedStudyError:  # made by somebody else between looking and making
+        except DuplicatedStudyError:  # created by another process between looking and creating
             self.study = self.ask(create)
         self.study_id = self.ask(lambda: storage.get_study_id_from_name(name))
 
