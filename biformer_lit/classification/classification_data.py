@@ -7,15 +7,12 @@ from typing import Any, ClassVar, Literal
 import datasets
 
 from biformer_lit.classification.image_augmentation import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
     Augmentation,
     Transform,
-    Triple,
     eval_transform,
     train_transform,
 )
-from biformer_lit.data.checks import require, require_normalisation
+from biformer_lit.data.checks import require
 from biformer_lit.data.class_numbers import NumberedClasses
 from biformer_lit.data.columns import find_label_column
 from biformer_lit.data.data_module import HFDataModule
@@ -31,6 +28,7 @@ from biformer_lit.data.labels import (
     stratified_split,
     streamed_classes,
 )
+from biformer_lit.data.normalisation import IMAGENET_MEAN, IMAGENET_STD, Triple, require_normalisation
 from biformer_lit.data.samples import Part, Read, Source
 from biformer_lit.data.telling import count_numbers
 from biformer_lit.errors import DataError

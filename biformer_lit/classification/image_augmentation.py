@@ -6,18 +6,14 @@ from typing import Literal
 
 from PIL import Image, ImageOps
 from timm.data import create_transform
-from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor
 from torchvision import transforms
 
 from biformer_lit.data.checks import require
+from biformer_lit.data.normalisation import Triple
 from biformer_lit.errors import ConfigError
 
 Transform = Callable[[Image.Image], Tensor]
-Triple = tuple[float, float, float]
-
-IMAGENET_MEAN: Triple = IMAGENET_DEFAULT_MEAN
-IMAGENET_STD: Triple = IMAGENET_DEFAULT_STD
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Checks of the arguments of a data module."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from biformer_lit.errors import ConfigError
@@ -20,12 +19,6 @@ def require(good: bool, argument: str, value: object, problem: str) -> None:
     """
     if not good:
         raise ConfigError(f"data.init_args.{argument}: {value!r} {problem}")
-
-
-def require_normalisation(mean: Sequence[float], std: Sequence[float]) -> None:
-    """Refuse what cannot normalise images of three channels."""
-    require(len(mean) == 3, "mean", mean, "must be three numbers, one per channel")
-    require(len(std) == 3 and min(std) > 0, "std", std, "must be three numbers above 0, one per channel")
 
 
 def check_loading(module: Any, *, embedded: bool) -> None:

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from biformer_lit.classification.image_augmentation import IMAGENET_MEAN, IMAGENET_STD, Triple
-from biformer_lit.data.checks import require, require_normalisation
+from biformer_lit.data.checks import require
 from biformer_lit.data.data_module import HFDataModule
 from biformer_lit.data.embedded.scenes import SCENES, Scenes
 from biformer_lit.data.loading import load_splits
+from biformer_lit.data.normalisation import IMAGENET_MEAN, IMAGENET_STD, Triple, require_normalisation
 
 _DEFAULT_SCENES = Scenes()
 

@@ -13,12 +13,12 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as TF
 
-from biformer_lit.classification.image_augmentation import Triple
 from biformer_lit.data.checks import require
+from biformer_lit.data.normalisation import Triple, normalise
+from biformer_lit.dense.pixel_transforms import common_size, photometric_distortion, resize_pair
 from biformer_lit.detection.boxes import sound_boxes
 from biformer_lit.detection.object_masks import has_pixels
 from biformer_lit.detection.object_reading import Objects, select
-from biformer_lit.segmentation.mask_augmentation import common_size, normalise, photometric_distortion, resize_pair
 
 BoxTransform = Callable[[Image.Image, Objects], tuple[Tensor, Objects]]
 """From an RGB image and its objects, in pixels of that image, to what is fed, float32 (3, h, w), and its objects."""

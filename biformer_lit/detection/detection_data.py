@@ -28,6 +28,7 @@ from biformer_lit.data.samples import Part, Read, Source
 from biformer_lit.data.survey import Inspect
 from biformer_lit.dense.dense_data import DenseDataModule
 from biformer_lit.dense.masks import ID2LABEL, read_id2label
+from biformer_lit.dense.pixel_transforms import DIVISOR
 from biformer_lit.detection.box_augmentation import (
     BoxTransform,
     DetectionAugmentation,
@@ -44,7 +45,6 @@ from biformer_lit.detection.object_fit import Placed, place_some, require_fittin
 from biformer_lit.detection.object_reading import NO_OBJECTS, ObjectFields, ReadObjects, field_values, find_fields
 from biformer_lit.detection.object_survey import require_readable, require_scored
 from biformer_lit.errors import DataError
-from biformer_lit.segmentation.mask_augmentation import DIVISOR
 
 _DEFAULT_AUGMENTATION = DetectionAugmentation()
 

@@ -10,10 +10,10 @@ import yaml
 from PIL import Image
 from torch import Tensor
 
-from biformer_lit.classification.image_augmentation import IMAGENET_MEAN, IMAGENET_STD
 from biformer_lit.common.yaml_text import load_yaml
 from biformer_lit.data.images.decoding import REMEDY, decode_image
 from biformer_lit.data.images.rendering import PLAIN, Rendering
+from biformer_lit.data.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from biformer_lit.data.preprocessing import check_preprocessing
 from biformer_lit.errors import ConfigError, DataError
 from biformer_lit.routing.paint import Array

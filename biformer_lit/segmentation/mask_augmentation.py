@@ -10,19 +10,16 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import default_collate
 from torchvision import tv_tensors
-from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as TF
 
-from biformer_lit.classification.image_augmentation import Triple
 from biformer_lit.data.checks import require
 from biformer_lit.data.labels import Integers
+from biformer_lit.data.normalisation import Triple, normalise
+from biformer_lit.dense.pixel_transforms import common_size, photometric_distortion, resize_pair
 
 Pair = tuple[Tensor, Tensor]
 PairTransform = Callable[[Image.Image, Integers], Pair]
 """From an RGB image and its class numbers (height, width) to float32 (3, h, w) and int64, in evaluation as stored."""
-
-DIVISOR = 32
-"""What height and width of padded batches are multiples of: what the last stage of a four-stage network divides by."""
 
 _CROPS = 10  # crops looked at for one that is not almost all of one class
 
@@ -53,18 +50,6 @@ class SegmentationAugmentation:
         require(0 <= self.flip <= 1, "augmentation.flip", self.flip, "must be within 0..1")
         good = 0 < self.cat_max_ratio <= 1
         require(good, "augmentation.cat_max_ratio", self.cat_max_ratio, "must be above 0 and at most 1")
-
-
-def photometric_distortion() -> v2.Transform:
-    """Vary brightness, contrast, saturation and hue of an image, each with probability 1/2."""
-    # strengths of mmsegmentation and mmdetection; v2.RandomPhotometricDistort would also swap the colour channels
-    jitters = (
-        v2.ColorJitter(brightness=32 / 255),
-        v2.ColorJitter(contrast=0.5),
-        v2.ColorJitter(saturation=0.5),
-        v2.ColorJitter(hue=18 / 180),
-    )
-    return v2.Compose([v2.RandomApply([jitter], 0.5) for jitter in jitters])
 
 
 class TrainPair:
@@ -153,15 +138,6 @@ def _tensors(image: Image.Image, labels: Integers) -> Pair:
     return tv_tensors.Image(TF.pil_to_tensor(image)), tv_tensors.Mask(torch.from_numpy(labels))
 
 
-def resize_pair(image: Tensor, mask: Tensor, size: tuple[int, int]) -> Pair:
-    """Resize an image (..., height, width) and masks on it (..., height, width) to ``size``, height and width."""
-    if tuple(mask.shape[-2:]) == size:
-        return image, mask
-    # resizing a Mask takes the upper left pixel, which shifts it against its image; NEAREST_EXACT takes the middle
-    nearest = TF.resize(mask.as_subclass(Tensor)[None], list(size), v2.InterpolationMode.NEAREST_EXACT)[0]
-    return TF.resize(image, list(size), antialias=True), tv_tensors.Mask(nearest)
-
-
 def _cut(image: Tensor, top: int, left: int, size: tuple[int, int]) -> Tensor:
     """The part of a window (top, left, size) that lies on the image (..., height, width)."""
     window = image[..., max(0, top) : max(0, top + size[0]), max(0, left) : max(0, left + size[1])]
@@ -169,23 +145,11 @@ def _cut(image: Tensor, top: int, left: int, size: tuple[int, int]) -> Tensor:
     return cut
 
 
-def normalise(image: Tensor, mean: Triple, std: Triple) -> Tensor:
-    """A uint8 image as float32, less the mean and divided by the standard deviation of its channels."""
-    result: Tensor = TF.normalize(TF.to_dtype(image, torch.float32, scale=True), list(mean), list(std))
-    return result.as_subclass(Tensor)
-
-
 def _pad(image: Tensor, mask: Tensor, border: tuple[int, int, int, int], ignore_index: int) -> Pair:
     """Pad left, right, top, bottom: a normalised image with the mean colour, its mask with what is ignored."""
     if not any(border):
         return image, mask.as_subclass(Tensor)
     return F.pad(image, border), F.pad(mask.as_subclass(Tensor), border, value=ignore_index)
-
-
-def common_size(images: list[Tensor], divisor: int) -> tuple[int, int]:
-    """Height and width that hold each of the images (..., height, width), multiples of ``divisor``."""
-    height, width = (max(image.shape[axis] for image in images) for axis in (-2, -1))
-    return -(-height // divisor) * divisor, -(-width // divisor) * divisor
 
 
 @dataclass(frozen=True)

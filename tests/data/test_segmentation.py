@@ -12,8 +12,8 @@ from PIL import Image
 from biformer_lit.data import Scenes, SegmentationAugmentation, SegmentationDataModule
 from biformer_lit.data.images.decoding import BadImageError, decode_image
 from biformer_lit.dense.masks import LabelRange, decode_mask
+from biformer_lit.dense.pixel_transforms import resize_pair
 from biformer_lit.errors import ConfigError, DataError
-from biformer_lit.segmentation.mask_augmentation import resize_pair
 
 from .test_classification import Process, epoch_of, indices, same
 

@@ -14,9 +14,9 @@ from biformer_lit import load_task
 from biformer_lit.callbacks import ConfusionMatrix, PredictionWriter, SegmentationPanels
 from biformer_lit.cli import main
 from biformer_lit.dense.label_colours import overlay, paint_labels, palette
-from biformer_lit.dense.panels import draw_panels
 from biformer_lit.errors import ConfigError
 from biformer_lit.segmentation.map_files import MapFiles
+from biformer_lit.segmentation.segmentation_panels import draw_panels
 
 
 @pytest.fixture(scope="module")
