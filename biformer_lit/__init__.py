@@ -77,7 +77,7 @@ __getattr__, __dir__ = offer(__name__, {name: f"{__name__}.{home}" for name, hom
 
 # Importing PyTorch takes longer than looking how a study stands, so the command line leaves it to its commands.
 if not is_command_line() or is_spawned():
-    import_module(f"{__name__}.kinds")
+    import_module(f"{__name__}.shipped_kinds")
     extending = import_module(f"{__name__}.extending")
     extending.load_installed()
     if is_spawned():  # what it is to work on may be made of classes of plug-ins

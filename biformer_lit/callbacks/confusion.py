@@ -8,6 +8,7 @@ from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from biformer_lit.callbacks.tensorboard_writers import tensorboard_writers
+from biformer_lit.kinds import kind_of
 from biformer_lit.text.fonts import drawable, drawing
 
 _MOST_CLASSES = 1000  # beyond this a cell is less than a pixel, and the matrix takes hundreds of megabytes
@@ -28,7 +29,7 @@ class ConfusionMatrix(Callback):
         """Start a fresh count on the run's device."""
         classes = int(pl_module.num_classes)  # type: ignore[arg-type]
         self.matrix = None
-        if 1 < classes <= _MOST_CLASSES and getattr(pl_module, "predicts", "classes") != "objects":
+        if 1 < classes <= _MOST_CLASSES and kind_of(pl_module).confusion:
             ignored = getattr(pl_module, "ignore_index", None)  # pixels that hold no class, in segmentation
             matrix = MulticlassConfusionMatrix(classes, ignore_index=ignored, validate_args=False)
             self.matrix = matrix.to(pl_module.device)

@@ -1,17 +1,15 @@
 """Predictions as a table, as pictures, or as COCO's files."""
 
-import itertools
+import logging
 from pathlib import Path
 from typing import Any, Protocol
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from biformer_lit.callbacks.names import class_names
-from biformer_lit.classification.class_table import ClassTable
-from biformer_lit.detection.object_drawing import Shown
-from biformer_lit.detection.object_files import ObjectFiles
-from biformer_lit.errors import ConfigError
-from biformer_lit.segmentation.map_files import MapFiles
+from biformer_lit.callbacks.shown import Shown
+from biformer_lit.kinds import kind_of
+
+logger = logging.getLogger(__name__)
 
 
 class PredictionFiles(Protocol):
@@ -56,23 +54,19 @@ class PredictionWriter(Callback):
         """
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        predicts = getattr(pl_module, "predicts", "classes")
+        kind = kind_of(pl_module)
+        if kind.files is None:
+            logger.warning("no files are written of what tasks like %s predict", type(pl_module).__name__)
+            return
         if self.path is None:
             folder = Path(trainer.log_dir or trainer.default_root_dir)
             folder.mkdir(parents=True, exist_ok=True)
-            path = folder / ("predictions.csv" if predicts == "classes" else "predictions")
+            path = folder / kind.predictions
         else:
             path = Path(self.path)
         if trainer.global_rank:
             path = path.with_stem(f"{path.stem}-rank{trainer.global_rank}")
-        names, data = class_names(pl_module), getattr(trainer, "datamodule", None)
-        if predicts == "maps":
-            self.files = MapFiles(path, int(pl_module.num_classes), names)  # type: ignore[arg-type]
-        elif predicts == "objects":
-            self.files = ObjectFiles(path, names, self.shown, _category_ids(pl_module, data))
-        else:
-            identity = getattr(data, "identity", None)
-            self.files = ClassTable(path, names, () if identity is None else identity.names)
+        self.files = kind.files(path, pl_module, getattr(trainer, "datamodule", None), self.shown)  # type: ignore[arg-type]
         self.written = path
 
     def on_predict_batch_end(
@@ -100,22 +94,3 @@ class PredictionWriter(Callback):
         if self.files is not None:
             self.files.close()
             self.files = None
-
-
-def _category_ids(task: Any, data: Any) -> list[int]:
-    """The number to write for each class of the task: the data set's own, else the one it was trained with."""
-    names = class_names(task)
-    numbers = list(getattr(task, "category_ids", [])) or list(range(len(names)))
-    try:
-        own, called = list(data.category_ids), list(data.own_class_names)
-    except (AttributeError, ConfigError):  # no data module of ours, or images that are not labelled
-        return numbers
-    if called == names:
-        return own
-    by_name, taken = dict(zip(called, own, strict=True)), {*own, *numbers}
-    unused = (number for number in itertools.count() if number not in taken)
-    # a class that the data set does not have keeps the number of its training, unless another class has it here
-    return [
-        by_name[name] if name in by_name else number if number not in own else next(unused)
-        for name, number in zip(names, numbers, strict=True)
-    ]

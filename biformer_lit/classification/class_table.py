@@ -9,6 +9,8 @@ from lightning.pytorch import Trainer
 
 from biformer_lit.callbacks.folders import check_new
 from biformer_lit.callbacks.image_table import named_images
+from biformer_lit.callbacks.names import class_names
+from biformer_lit.callbacks.shown import Shown
 from biformer_lit.text.escaping import for_csv
 
 
@@ -46,3 +48,9 @@ class ClassTable:
     def close(self) -> None:
         """Close the file; what was written so far stays."""
         self.file.close()
+
+
+def open_class_table(path: Path, task: Any, data: Any, shown: Shown) -> ClassTable:  # noqa: ARG001
+    """Open what classes are written to; see :data:`biformer_lit.kinds.OpenFiles`."""
+    identity = getattr(data, "identity", None)
+    return ClassTable(path, class_names(task), () if identity is None else identity.names)

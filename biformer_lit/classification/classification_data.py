@@ -1,6 +1,6 @@
 """Data module for image classification."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -8,7 +8,6 @@ import datasets
 
 from biformer_lit.classification.image_augmentation import (
     Augmentation,
-    Transform,
     eval_transform,
     train_transform,
 )
@@ -29,6 +28,7 @@ from biformer_lit.data.labels import (
     streamed_classes,
 )
 from biformer_lit.data.normalisation import IMAGENET_MEAN, IMAGENET_STD, Triple, require_normalisation
+from biformer_lit.data.preprocessing import ALWAYS, Transform
 from biformer_lit.data.samples import Part, Read, Source
 from biformer_lit.data.telling import count_numbers
 from biformer_lit.errors import DataError
@@ -93,7 +93,8 @@ class ClassificationDataModule(NumberedClasses, HFDataModule):
         ConfigError: If an argument is out of its range.
     """
 
-    targets: ClassVar[Literal["classes", "maps", "objects"] | None] = "classes"
+    kind: ClassVar[str | None] = "classification"
+    prepared_by: ClassVar[tuple[str, ...]] = ("image_size", "crop_pct", "augmentation.interpolation", *ALWAYS)
 
     def __init__(
         self,
@@ -128,6 +129,12 @@ class ClassificationDataModule(NumberedClasses, HFDataModule):
         self._classes: Classes | None = None
         self._label_column: str | None = None
         self._numbers: dict[str, Integers] = {}
+
+    @staticmethod
+    def transform_of(known: Mapping[str, Any]) -> Transform:
+        """Return what cuts the square out of an image that a classifier is fed; see ``HFDataModule``."""
+        mean, std = tuple(known["mean"]), tuple(known["std"])
+        return eval_transform(known["image_size"], known["crop_pct"], mean, std, known["interpolation"])
 
     def find_targets(self, features: datasets.Features, table: Any, split: str) -> list[str]:
         """Find the label column and the classes; see ``HFDataModule``."""

@@ -13,7 +13,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from biformer_lit.backbone import Backbone
 from biformer_lit.errors import ConfigError
-from biformer_lit.tasks.batches import is_empty, target_of
+from biformer_lit.tasks.batches import is_empty, require_class_numbers, target_of
 from biformer_lit.tasks.memory_shortage import within_memory
 from biformer_lit.tasks.optim import Optimization
 from biformer_lit.tasks.template import BiFormerTask, Compilation, as_group, identifiers
@@ -54,6 +54,7 @@ class Mixing:
         return self.prob > 0 and (self.mixup > 0 or self.cutmix > 0)
 
 
+_NO_CLASS = -100  # which torch leaves out of the loss
 _REMEDY = "set a smaller data.init_args.image_size or eval_batch_size"
 
 
@@ -78,6 +79,7 @@ class ClassificationTask(BiFormerTask):
         ConfigError: On a setting that cannot work.
     """
 
+    kind: ClassVar[str] = "classification"
     monitor: ClassVar[str] = "val/acc1"
     mode: ClassVar[Literal["min", "max"]] = "max"
 
@@ -156,7 +158,7 @@ class ClassificationTask(BiFormerTask):
         """
         if self.left_out(batch):
             return None
-        target = target_of(batch, self.predicts)
+        target = target_of(batch, self.row)
         if self.mix is not None:
             if self.is_searching and len(target) % 2:  # for a batch, of which the one before was no pair
                 batch["image"], target = batch["image"][:-1], target[:-1]
@@ -195,7 +197,7 @@ class ClassificationTask(BiFormerTask):
         if is_empty(batch):
             none = torch.zeros(0, dtype=torch.int64, device=self.device)
             return {"prediction": none, "label": none}
-        target_of(batch, self.predicts)
+        target_of(batch, self.row)
         logits = self._logits(batch["image"])
         losses = F.cross_entropy(logits, batch["label"], reduction="none")
         metrics.update(logits, batch["label"])
@@ -204,3 +206,8 @@ class ClassificationTask(BiFormerTask):
         self.log(f"{name}/loss", mean_loss, batch_size=len(logits))
         self.log_dict(metrics, prog_bar=name == "val", batch_size=len(logits))
         return {"prediction": logits.argmax(-1), "label": batch["label"]}
+
+
+def check_labels(labels: Any, task: Any) -> None:
+    """Refuse labels (N,) that are no classes; see :class:`biformer_lit.kinds.Kind`."""
+    require_class_numbers(labels, task.num_classes, _NO_CLASS)

@@ -6,14 +6,12 @@ from typing import Literal
 
 from PIL import Image, ImageOps
 from timm.data import create_transform
-from torch import Tensor
 from torchvision import transforms
 
 from biformer_lit.data.checks import require
 from biformer_lit.data.normalisation import Triple
+from biformer_lit.data.preprocessing import Transform
 from biformer_lit.errors import ConfigError
-
-Transform = Callable[[Image.Image], Tensor]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from biformer_lit.cli.allowed import imported
 from biformer_lit.errors import CheckpointError
 from biformer_lit.tasks.saved_settings import class_name, left_settings, taken_settings
-from biformer_lit.tasks.saved_task import known_task
+from biformer_lit.tasks.saved_task import import_path, known_task
 from biformer_lit.text.dotted import flat
 
 
@@ -65,7 +65,7 @@ def _chosen_class(named: str, model: Namespace | None, path: str) -> str:
     typed_class = imported(typed)
     if (task := known_task(named)) is not None:
         own = isinstance(typed_class, type) and issubclass(typed_class, task)
-        return typed if own else f"biformer_lit.{task.__name__}"
+        return typed if own else import_path(task)
     if typed and known_task(typed) is None and typed.rpartition(".")[2] == named.rpartition(".")[2]:
         return typed
     raise CheckpointError(

@@ -19,19 +19,17 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
 import biformer_lit
-import biformer_lit.kinds  # whose classes a config may name
+import biformer_lit.shipped_kinds  # whose classes a config may name
 from biformer_lit.backbone.weights import read_checkpoint
 from biformer_lit.callbacks import (
     EMA,
     BestOfRun,
     ConfusionMatrix,
-    DetectionPanels,
     InputImages,
     PredictionWriter,
     Preemption,
     RankWatch,
     RoutingMaps,
-    SegmentationPanels,
     Throughput,
     TrialReport,
 )
@@ -228,7 +226,7 @@ class BiFormerCLI(LightningCLI):
             trainer.strategy.checkpoint_io = AtomicCheckpointIO()
         if self.config[self.subcommand].monitoring and trainer.loggers:
             kinds = [LearningRateMonitor, Throughput, InputImages, ConfusionMatrix, RoutingMaps]
-            kinds += [kind for kind in (SegmentationPanels, DetectionPanels) if kind.predicts == self.model.predicts]
+            kinds += [self.model.row.panels] if self.model.row.panels is not None else []
             present = {type(callback) for callback in trainer.callbacks}  # type: ignore[attr-defined]
             watchers = [kind() for kind in kinds if kind not in present]
             trainer.callbacks[:0] = watchers  # type: ignore[attr-defined]  # checkpoints stay last

@@ -36,6 +36,7 @@ from biformer_lit.data.sampling import EvalSampler, TrainSampler
 from biformer_lit.data.streams import Shards, find_shards, number_rows
 from biformer_lit.data.telling import ToldData
 from biformer_lit.errors import ConfigError, DataError
+from biformer_lit.kinds import follow_old_name
 
 _log = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ class HFDataModule(PreparedImages, ToldData, LightningDataModule):
     """
 
     _no_classes: str | None = None  # why there are none
-    targets: ClassVar[Literal["classes", "maps", "objects"] | None] = None  # for tasks that predict these; None for any
+    kind: ClassVar[str | None] = None  # of task that its batches are for, see biformer_lit.kinds; None for any
     class_folder: ClassFolder | None = None
 
     def __init__(
@@ -139,6 +140,10 @@ class HFDataModule(PreparedImages, ToldData, LightningDataModule):
         self.identity: Identity | None = None
         self._features: dict[str, datasets.Features | None] = {}
         self._sources: dict[Part, Source] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        follow_old_name(cls, "targets")
 
     def adopt_preprocessing(self) -> None:
         """Use what ``value_range`` and ``bands`` are now; see ``PreparedImages``."""

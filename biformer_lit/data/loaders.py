@@ -13,7 +13,7 @@ from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader, default_collate
 
 from biformer_lit.data.identity import FILE, IMAGE_ID
-from biformer_lit.detection.boxes import Repairs
+from biformer_lit.data.repairs import Repairs, total_of
 from biformer_lit.errors import ConfigError, DataError
 from biformer_lit.running.parent import leave_signals_to_parent
 
@@ -55,7 +55,7 @@ class Loader(DataLoader[Any]):
 
     A bad image that is an error raises ``DataError`` in the main process, in one line. One that is skipped
     is added to ``dataset.skipped``, and one warning is logged when the pass ends. Batches are never empty:
-    one of which no image could be read is left out. What was done to boxes is told in the same way.
+    one of which no image could be read is left out. What was done about the rest of its row is told in the same way.
 
     Args:
         dataset: The ``RowDataset`` or ``RowStream``.
@@ -125,8 +125,8 @@ class Loader(DataLoader[Any]):
             repairs = {row: done for row, done in repairs.items() if row not in skipped.repairs}
             if repairs:
                 skipped.repairs.update(repairs)
-                told = Repairs.total(repairs.values()).describe()
-                _log.warning("split %r: %s (rows %s)", skipped.split, told, _shorten(repairs))
+                if (total := total_of(repairs.values())) is not None:
+                    _log.warning("split %r: %s (rows %s)", skipped.split, total.describe(), _shorten(repairs))
 
 
 def _shorten(rows: Collection[int]) -> str:

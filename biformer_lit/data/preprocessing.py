@@ -2,29 +2,23 @@
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import Any, ClassVar, Final
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields, replace
+from typing import Any, ClassVar, Final, TypeAlias
 
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms.v2 import functional as TF
 from typing_extensions import Self
 
-from biformer_lit.classification.image_augmentation import Transform, eval_transform
-from biformer_lit.detection.box_augmentation import ImageSize
 from biformer_lit.errors import CheckpointError
-from biformer_lit.segmentation.mask_augmentation import normalise
+from biformer_lit.kinds import KINDS, present_name
 
-_ALWAYS = ("mean", "std", "value_range", "bands")
-KINDS: Final[dict[str, tuple[str, ...]]] = {
-    "classes": ("image_size", "crop_pct", "interpolation", *_ALWAYS),
-    "maps": ("image_size", "eval_size", *_ALWAYS),
-    "objects": ("image_size", "max_size", *_ALWAYS),
-}
-"""What prepares an image in evaluation, for each kind of targets: arguments of the data module."""
+Transform: TypeAlias = Callable[[Image.Image], Tensor]
+"""From an RGB image to what a network is fed, float32 (3, height, width)."""
 
-_CROPS = ("maps", "image_size")  # which training alone cuts out
+ALWAYS: Final = ("mean", "std", "value_range", "bands")
+"""What prepares images of every kind: arguments of the data module."""
+
 _LARGEST = 16_384  # pixels of a side: more than any network is fed, less than what fills the memory
 
 
@@ -57,6 +51,13 @@ _CHECKS: Final[dict[str, Callable[[Any], bool]]] = {
 }
 
 
+def present_form(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a checkpoint says of the preparation of images as this version writes it."""
+    if "kind" in stored or not isinstance(stored.get("targets"), str):
+        return dict(stored)
+    return {"kind": present_name(stored["targets"])} | {name: stored[name] for name in stored if name != "targets"}
+
+
 def check_preprocessing(stored: Any, source: str) -> dict[str, Any]:
     """What a checkpoint says of the preparation of images, if it is sound.
 
@@ -67,15 +68,17 @@ def check_preprocessing(stored: Any, source: str) -> dict[str, Any]:
     Raises:
         CheckpointError: If something is missing or out of its range.
     """
-    kind = stored.get("targets") if isinstance(stored, Mapping) else None
-    if not isinstance(kind, str) or kind not in KINDS:
+    given = present_form(stored) if isinstance(stored, Mapping) else {}
+    kind = given.get("kind")
+    names = _names(KINDS[kind].data.prepared_by) if isinstance(kind, str) and kind in KINDS else []
+    if not names:
         raise CheckpointError(f"{source}: its preprocessing is for no kind of data that is known; save it again")
-    for name in KINDS[kind]:
-        if name not in stored or not _CHECKS[name](stored[name]):
+    for name in names:
+        if name not in given or not _CHECKS.get(name, lambda _: True)(given[name]):
             raise CheckpointError(
-                f"{source}: its preprocessing holds no usable {name} ({str(stored.get(name))[:80]}); save it again"
+                f"{source}: its preprocessing holds no usable {name} ({str(given.get(name))[:80]}); save it again"
             )
-    return {"targets": kind} | {name: stored[name] for name in KINDS[kind]}
+    return {"kind": kind} | {name: given[name] for name in names}
 
 
 def image_transform(preprocessing: Mapping[str, Any]) -> Transform:
@@ -92,27 +95,7 @@ def image_transform(preprocessing: Mapping[str, Any]) -> Transform:
         CheckpointError: If it is no preprocessing of a checkpoint.
     """
     known = check_preprocessing(preprocessing, "preprocessing")
-    mean, std = tuple(known["mean"]), tuple(known["std"])
-    if known["targets"] == "classes":
-        return eval_transform(known["image_size"], known["crop_pct"], mean, std, known["interpolation"])
-
-    def prepare(image: Image.Image) -> Tensor:
-        picture = TF.pil_to_tensor(image)
-        if (size := _dense_size(known, (image.height, image.width))) is not None:
-            picture = TF.resize(picture, list(size), antialias=True)
-        return normalise(picture, mean, std)
-
-    return prepare
-
-
-def _dense_size(known: Mapping[str, Any], stored: tuple[int, int]) -> tuple[int, int] | None:
-    """Height and width that an image is fed with, None for those that it has."""
-    if known["targets"] == "objects":
-        return ImageSize(known["image_size"], known["max_size"]).fit(stored, known["image_size"])
-    if known["eval_size"] is None:
-        return None
-    height, width = (max(1, round(side * known["eval_size"] / min(stored))) for side in stored)
-    return height, width
+    return KINDS[known["kind"]].data.transform_of(known)
 
 
 class PreparedImages:
@@ -122,7 +105,12 @@ class PreparedImages:
     was given to the data module by name.
     """
 
-    targets: ClassVar[Any]
+    kind: ClassVar[str | None]
+    prepared_by: ClassVar[tuple[str, ...]] = ()
+    """Arguments that prepare an image in evaluation, kept in checkpoints by the last part of their dotted names; empty
+    if it is not known."""
+    for_training: ClassVar[frozenset[str]] = frozenset()
+    """Those among them that only tell how the network was trained, and need not be the same in evaluation."""
     given_settings: frozenset[str] = frozenset()
     """Names of the arguments that somebody chose; the others are defaults. Fields of groups are written with a dot."""
 
@@ -133,12 +121,26 @@ class PreparedImages:
         module.given_settings = frozenset((*names[: len(args)], *kwargs))
         return module
 
+    @staticmethod
+    def transform_of(known: Mapping[str, Any]) -> Transform:
+        """Return what prepares an image in evaluation.
+
+        Args:
+            known: Sound values of ``prepared_by``.
+
+        Raises:
+            CheckpointError: If this kind of data does not say.
+        """
+        raise CheckpointError(
+            f"preprocessing: data of the kind {known['kind']!r} does not say how a single image is prepared"
+        )
+
     def preprocessing(self) -> dict[str, Any] | None:
         """How images are prepared in evaluation, as plain data for checkpoints; None if it is not known."""
-        if self.targets is None:
+        if self.kind is None or not self.prepared_by:
             return None
         try:
-            return {"targets": self.targets} | {name: _plain(self._setting(name)) for name in KINDS[self.targets]}
+            return {"kind": self.kind} | {_names([one])[0]: _plain(self._setting(one)) for one in self.prepared_by}
         except AttributeError:  # a data module of somebody's own
             return None
 
@@ -155,43 +157,46 @@ class PreparedImages:
             What stays though it differs, by the name of the argument: the value that counts, and the stored one.
 
         Raises:
-            CheckpointError: If it is not sound, or for another kind of targets.
+            CheckpointError: If it is not sound, or for another kind of data.
         """
         wanted = check_preprocessing(stored, source)
-        if wanted["targets"] != self.targets or self.preprocessing() is None:
+        if wanted["kind"] != self.kind or self.preprocessing() is None:
             return {}
-        used = [name for name in KINDS[wanted["targets"]] if (wanted["targets"], name) != _CROPS]
-        differing = [name for name in used if _plain(self._setting(name)) != _plain(wanted[name])]
-        chosen = [name for name in differing if self._is_given(name)]
-        for name in differing:
-            if name not in chosen:
-                self._set(name, wanted[name])
+        values = {one: wanted[_names([one])[0]] for one in self.prepared_by if one not in self.for_training}
+        differing = [one for one, value in values.items() if _plain(self._setting(one)) != _plain(value)]
+        chosen = [one for one in differing if self._is_given(one)]
+        for one in differing:
+            if one not in chosen:
+                self._set(one, values[one])
         self.adopt_preprocessing()
-        return {_argument(name): (self._setting(name), wanted[name]) for name in chosen}
+        return {one: (self._setting(one), values[one]) for one in chosen}
 
     def adopt_preprocessing(self) -> None:
         """Follow a change of the settings that prepare images, and refuse those that do not go together."""
 
-    def _is_given(self, name: str) -> bool:
-        group = _argument(name).partition(".")[0]
-        if name == "interpolation" and group in self.given_settings:  # a group in Python, whose fields nobody tells
-            return bool(self._setting(name) != "bicubic")
-        return _argument(name) in self.given_settings
+    def _is_given(self, argument: str) -> bool:
+        group, _, field = argument.partition(".")
+        if field and group in self.given_settings:  # a group in Python, whose fields nobody tells
+            defaults = {one.name: one.default for one in fields(getattr(self, group))}
+            return bool(self._setting(argument) != defaults[field])
+        return argument in self.given_settings
 
-    def _setting(self, name: str) -> Any:
-        settings: Any = self
-        return settings.augmentation.interpolation if name == "interpolation" else getattr(settings, name)
+    def _setting(self, argument: str) -> Any:
+        group, _, field = argument.partition(".")
+        value = getattr(self, group)
+        return getattr(value, field) if field else value
 
-    def _set(self, name: str, value: Any) -> None:
-        settings: Any = self
-        if name == "interpolation":
-            settings.augmentation = replace(settings.augmentation, interpolation=value)
+    def _set(self, argument: str, value: Any) -> None:
+        group, _, field = argument.partition(".")
+        if field:
+            setattr(self, group, replace(getattr(self, group), **{field: value}))
         else:
-            setattr(settings, name, tuple(value) if isinstance(value, list) else value)
+            setattr(self, group, tuple(value) if isinstance(value, list) else value)
 
 
-def _argument(name: str) -> str:
-    return "augmentation.interpolation" if name == "interpolation" else name
+def _names(arguments: Iterable[str]) -> list[str]:
+    """What arguments are called in checkpoints."""
+    return [argument.rpartition(".")[2] for argument in arguments]
 
 
 def _plain(value: Any) -> Any:

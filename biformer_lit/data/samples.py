@@ -14,9 +14,9 @@ from biformer_lit.data.identity import Identity
 from biformer_lit.data.images.decoding import BadImageError
 from biformer_lit.data.labels import Integers
 from biformer_lit.data.loading import LOADING_ERRORS, unreadable
+from biformer_lit.data.repairs import Repairs
 from biformer_lit.data.sampling import SampleKey, sample_seed
 from biformer_lit.data.streams import ROW, describe_row
-from biformer_lit.detection.boxes import Repairs
 from biformer_lit.errors import DataError
 
 Part = Literal["train", "validation", "test", "predict"]
@@ -35,12 +35,12 @@ Read = Callable[[dict[str, Any], str], dict[str, Any]]
 
 
 class Skipped:
-    """The rows whose image could not be read, and those whose boxes were put right, as far as they were met.
+    """The rows whose image could not be read, and those where something was put right, as far as they were met.
 
     Attributes:
         split: Name of the split.
         rows: Numbers in the split of the rows whose image could not be read.
-        repairs: What was done to the boxes of a row, by its number; only rows of which there is something to tell.
+        repairs: What was done about the rest of a row, by its number; only rows of which there is something to tell.
     """
 
     def __init__(self, split: str) -> None:

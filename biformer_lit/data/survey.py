@@ -15,8 +15,8 @@ from biformer_lit.data.images.decoding import BadImageError, decode_image
 from biformer_lit.data.images.headers import Header, read_header
 from biformer_lit.data.images.rendering import Rendering
 from biformer_lit.data.labels import Integers
+from biformer_lit.data.repairs import Repairs, total_of
 from biformer_lit.data.samples import Source
-from biformer_lit.detection.boxes import Repairs
 from biformer_lit.errors import DataError
 
 _MOST_NAMED = 5  # rows that an error names
@@ -57,7 +57,7 @@ class Survey:
         least: Height and width of the smallest image, by area; None if no header could be read.
         greatest: Height and width of the largest.
         faults: What is wrong, by kind.
-        repairs: What will be done to objects, without a look at their masks.
+        repairs: What will be done about the rest of the rows; None if nothing.
     """
 
     of: int
@@ -65,7 +65,7 @@ class Survey:
     least: tuple[int, int] | None = None
     greatest: tuple[int, int] | None = None
     faults: dict[str, Fault] = field(default_factory=dict)
-    repairs: Repairs = field(default_factory=Repairs)
+    repairs: Repairs | None = None
 
     def add_size(self, size: tuple[int, int]) -> None:
         """Note the size of an image."""
@@ -111,8 +111,9 @@ def in_time(rows: Sequence[int] | Integers, seconds: float) -> Iterator[int]:
         yield int(rows[place])
 
 
-Inspect = Callable[[dict[str, Any], str, Header], Repairs]
-"""Looks at what a row holds besides its image, and raises ``DataError`` as reading it would."""
+Inspect = Callable[[dict[str, Any], str, Header], Repairs | None]
+"""Looks at what a row holds besides its image: tells what will be done about it, or raises ``DataError`` as reading
+would."""
 
 
 def survey_rows(
@@ -128,7 +129,7 @@ def survey_rows(
         rendering: How images are read, for those whose headers cannot be.
     """
     found = Survey(len(source.rows))
-    repairs = []
+    repairs: list[Repairs] = []
     for row in in_time(source.rows, seconds):
         found.looked += 1
         stored = source.table[row]
@@ -140,9 +141,10 @@ def survey_rows(
                 picture = decode_image(stored[image_column], where, rendering)
                 header = Header((picture.height, picture.width), 1)
             found.add_size(header.size)
-            if inspect is not None:
-                repairs.append(inspect(stored, where, header))
+            done = None if inspect is None else inspect(stored, where, header)
+            if done is not None:
+                repairs.append(done)
         except DataError as error:
             found.add_fault(row, called, where, error)
-    found.repairs = Repairs.total(repairs)
+    found.repairs = total_of(repairs)
     return found

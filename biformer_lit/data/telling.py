@@ -93,7 +93,7 @@ class ToldData:
         if skipped := survey.skipped():
             why = "; ".join(fault.describe(survey.looked) for fault in survey.faults.values())
             notes.append(f"{part}: {skipped} of {survey.looked} rows cannot be used and are skipped: {why}")
-        if any(survey.repairs):
+        if survey.repairs is not None:
             notes.append(f"{part}: {survey.repairs.describe()}")
         return PartOverview(
             part, source.split, len(source.rows), len(source.table), counts, counted, survey, tuple(notes)

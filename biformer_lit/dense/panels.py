@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from lightning.pytorch import LightningModule, Trainer
 from matplotlib.axes import Axes
@@ -34,7 +34,7 @@ class Panels(DrawsInTurns, ABC):
         ConfigError: On a value out of its range.
     """
 
-    predicts: ClassVar[Literal["maps", "objects"]]
+    kind: ClassVar[str]
 
     def __init__(self, every_n_epochs: int = 5, images: int = 4) -> None:
         super().__init__(every_n_epochs, images, "--monitoring false omits it")
@@ -60,7 +60,7 @@ class Panels(DrawsInTurns, ABC):
         dataloader_idx: int = 0,
     ) -> None:
         """Draw the first batch, if it is its turn."""
-        if batch_idx or dataloader_idx or getattr(pl_module, "predicts", "classes") != self.predicts:
+        if batch_idx or dataloader_idx or getattr(pl_module, "kind", None) != self.kind:
             return
         if not self.has_turn(trainer) or not len(batch["image"]):
             return

@@ -46,7 +46,7 @@ class Repairs(NamedTuple):
     turned: int = 0
 
     @classmethod
-    def total(cls, several: Iterable["Repairs"]) -> "Repairs":
+    def total(cls, several: Iterable[Any]) -> "Repairs":
         """The sums of several."""
         return cls(*(sum(column) for column in zip(*(cls(), *several), strict=True)))
 

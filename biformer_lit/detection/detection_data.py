@@ -1,7 +1,8 @@
 """Data module for object detection and instance segmentation."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, get_args
 
 import datasets
 import pyarrow as pa
@@ -24,11 +25,12 @@ from biformer_lit.data.labels import (
     streamed_classes,
 )
 from biformer_lit.data.loaders import Collate
+from biformer_lit.data.preprocessing import ALWAYS, Transform
 from biformer_lit.data.samples import Part, Read, Source
 from biformer_lit.data.survey import Inspect
 from biformer_lit.dense.dense_data import DenseDataModule
 from biformer_lit.dense.masks import ID2LABEL, read_id2label
-from biformer_lit.dense.pixel_transforms import DIVISOR
+from biformer_lit.dense.pixel_transforms import DIVISOR, whole_image
 from biformer_lit.detection.box_augmentation import (
     BoxTransform,
     DetectionAugmentation,
@@ -143,7 +145,8 @@ class DetectionDataModule(NumberedClasses, DenseDataModule):
         ConfigError: If an argument is out of its range.
     """
 
-    targets: ClassVar[Literal["classes", "maps", "objects"] | None] = "objects"
+    kind: ClassVar[str | None] = "detection"
+    prepared_by: ClassVar[tuple[str, ...]] = ("image_size", "max_size", *ALWAYS)
     unit: ClassVar[str] = "objects"
 
     def __init__(
@@ -179,6 +182,13 @@ class DetectionDataModule(NumberedClasses, DenseDataModule):
         self._size_columns: tuple[str, str] | None = None
         self._placed: dict[str, list[Placed]] = {}
         self._category_ids: list[int] | None = None
+
+    @staticmethod
+    def transform_of(known: Mapping[str, Any]) -> Transform:
+        """Return what resizes and normalises a whole image; see ``HFDataModule``."""
+        size = ImageSize(known["image_size"], known["max_size"])
+        mean, std = tuple(known["mean"]), tuple(known["std"])
+        return whole_image(lambda height, width: size.fit((height, width), size.short), mean, std)
 
     def adopt_preprocessing(self) -> None:
         """Refuse a longer side that is shorter than the shorter one; see ``HFDataModule``."""

@@ -1,7 +1,7 @@
 """Images with their true and with their predicted objects side by side, while the network learns."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 from lightning.pytorch import LightningModule
@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from biformer_lit.callbacks.names import class_names
+from biformer_lit.callbacks.shown import ObjectArrays, Shown
 from biformer_lit.dense.label_colours import Pixels
 from biformer_lit.dense.panels import PANELS_WIDTH, Panels, add_legend, panel_grid
-from biformer_lit.detection.object_drawing import ObjectArrays, Shown, as_arrays, draw_objects
+from biformer_lit.detection.object_drawing import as_arrays, draw_objects
 from biformer_lit.text.fonts import drawing
 
 
@@ -32,7 +33,7 @@ class DetectionPanels(Panels):
         ConfigError: On a value out of its range.
     """
 
-    predicts: ClassVar[Literal["maps", "objects"]] = "objects"
+    kind: ClassVar[str] = "detection"
 
     def __init__(self, every_n_epochs: int = 5, images: int = 4, min_score: float = 0.3, most_boxes: int = 30) -> None:
         super().__init__(every_n_epochs, images)

@@ -11,7 +11,7 @@ from biformer_lit.dense.dense_task import DenseTask
 from biformer_lit.detection.object_scores import ObjectScores, find_objects
 from biformer_lit.errors import ConfigError
 from biformer_lit.heads import DetectionHead, Detector, DetectorSettings, build_detector
-from biformer_lit.tasks.batches import is_empty
+from biformer_lit.tasks.batches import is_empty, require_class_numbers
 from biformer_lit.tasks.optim import Optimization
 from biformer_lit.tasks.template import Compilation, identifiers
 
@@ -59,7 +59,7 @@ class DetectionTask(DenseTask):
 
     monitor: ClassVar[str] = "val/map"
     mode: ClassVar[Literal["min", "max"]] = "max"
-    predicts: ClassVar[Literal["classes", "maps", "objects"]] = "objects"
+    kind: ClassVar[str] = "detection"
     net: Detector
     scores: nn.ModuleDict
 
@@ -193,3 +193,10 @@ class DetectionTask(DenseTask):
         stored = checkpoint.get("category_ids", [])
         whole = isinstance(stored, list) and all(type(number) is int for number in stored)
         self.category_ids = list(stored) if whole and len(stored) == self.num_classes else []
+
+
+def check_objects(objects: Any, task: Any) -> None:
+    """Refuse objects whose labels are no classes; see :class:`biformer_lit.kinds.Kind`."""
+    for one in objects:
+        if one is not None:
+            require_class_numbers(one.get("labels"), task.num_classes)

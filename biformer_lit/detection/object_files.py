@@ -1,6 +1,7 @@
 """Predicted objects as files."""
 
 import contextlib
+import itertools
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -14,9 +15,12 @@ from torch import Tensor
 from biformer_lit.callbacks.folders import make_folder, picture_name, save_picture
 from biformer_lit.callbacks.image_table import ImageTable, named_images
 from biformer_lit.callbacks.input_images import unnormalised
+from biformer_lit.callbacks.names import class_names
+from biformer_lit.callbacks.shown import ObjectArrays, Shown
 from biformer_lit.common.coco import coco_predictions, coco_truth
 from biformer_lit.common.files import replacing
-from biformer_lit.detection.object_drawing import ObjectArrays, Shown, as_arrays, object_picture
+from biformer_lit.detection.object_drawing import as_arrays, object_picture
+from biformer_lit.errors import ConfigError
 
 _log = logging.getLogger(__name__)
 
@@ -156,3 +160,27 @@ class ObjectFiles:
             self._truth.close(f'],\n"images": {json.dumps(self._images)}}}')
         self._found.close()
         self.table.close()
+
+
+def open_object_files(path: Path, task: Any, data: Any, shown: Shown) -> ObjectFiles:
+    """Open what detections are written to; see :data:`biformer_lit.kinds.OpenFiles`."""
+    return ObjectFiles(path, class_names(task), shown, _category_ids(task, data))
+
+
+def _category_ids(task: Any, data: Any) -> list[int]:
+    """The number to write for each class of the task: the data set's own, else the one it was trained with."""
+    names = class_names(task)
+    numbers = list(getattr(task, "category_ids", [])) or list(range(len(names)))
+    try:
+        own, called = list(data.category_ids), list(data.own_class_names)
+    except (AttributeError, ConfigError):  # no data module of ours, or images that are not labelled
+        return numbers
+    if called == names:
+        return own
+    by_name, taken = dict(zip(called, own, strict=True)), {*own, *numbers}
+    unused = (number for number in itertools.count() if number not in taken)
+    # a class that the data set does not have keeps the number of its training, unless another class has it here
+    return [
+        by_name[name] if name in by_name else number if number not in own else next(unused)
+        for name, number in zip(names, numbers, strict=True)
+    ]

@@ -182,7 +182,7 @@ def _note(plugin: Plugin, registered: int) -> Plugin:
 
 def _import_own_names() -> None:
     """Import what registers this package's own names, or they would be taken for the plug-in's."""
-    importlib.import_module("biformer_lit.kinds")
+    importlib.import_module("biformer_lit.shipped_kinds")
 
 
 def _folder_of(name: str) -> Path | None:

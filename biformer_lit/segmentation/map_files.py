@@ -14,6 +14,8 @@ from torch.nn import functional as F
 from biformer_lit.callbacks.folders import make_folder, picture_name, save_picture
 from biformer_lit.callbacks.image_table import ImageTable, named_images
 from biformer_lit.callbacks.input_images import unnormalised
+from biformer_lit.callbacks.names import class_names
+from biformer_lit.callbacks.shown import Shown
 from biformer_lit.dense.label_colours import overlay, paint_labels
 
 
@@ -71,3 +73,8 @@ class MapFiles:
     def close(self) -> None:
         """Close the table."""
         self.table.close()
+
+
+def open_map_files(path: Path, task: Any, data: Any, shown: Shown) -> MapFiles:  # noqa: ARG001
+    """Open what label maps are written to; see :data:`biformer_lit.kinds.OpenFiles`."""
+    return MapFiles(path, int(task.num_classes), class_names(task))

@@ -1,5 +1,6 @@
 """Data module for semantic segmentation."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -16,6 +17,7 @@ from biformer_lit.data.images.rendering import PLAIN, Rendering
 from biformer_lit.data.labels import Integers
 from biformer_lit.data.loaders import Collate
 from biformer_lit.data.loading import EMBEDDED
+from biformer_lit.data.preprocessing import ALWAYS, Transform
 from biformer_lit.data.samples import Part, Read, Source
 from biformer_lit.data.survey import Inspect
 from biformer_lit.dense.dense_data import DenseDataModule
@@ -27,10 +29,9 @@ from biformer_lit.dense.masks import (
     name_classes,
     stored_classes,
 )
-from biformer_lit.detection.boxes import Repairs
+from biformer_lit.dense.pixel_transforms import DIVISOR, whole_image
 from biformer_lit.errors import DataError
 from biformer_lit.segmentation.mask_augmentation import (
-    DIVISOR,
     EvalPair,
     PadBatch,
     PairTransform,
@@ -124,7 +125,9 @@ class SegmentationDataModule(NumberedClasses, DenseDataModule):
         ConfigError: If an argument is out of its range.
     """
 
-    targets: ClassVar[Literal["classes", "maps", "objects"] | None] = "maps"
+    kind: ClassVar[str | None] = "segmentation"
+    prepared_by: ClassVar[tuple[str, ...]] = ("image_size", "eval_size", *ALWAYS)
+    for_training: ClassVar[frozenset[str]] = frozenset({"image_size"})  # of the crops
     unit: ClassVar[str] = "pixels"
 
     def __init__(
@@ -161,6 +164,18 @@ class SegmentationDataModule(NumberedClasses, DenseDataModule):
         self._crop = sides[0], sides[1]
         self._num_classes = num_classes
         self._mask_column: str | None = None
+
+    @staticmethod
+    def transform_of(known: Mapping[str, Any]) -> Transform:
+        """Return what resizes and normalises a whole image; see ``HFDataModule``."""
+        short = known["eval_size"]
+
+        def size_of(height: int, width: int) -> tuple[int, int] | None:
+            if short is None:
+                return None
+            return max(1, round(height * short / min(height, width))), max(1, round(width * short / min(height, width)))
+
+        return whole_image(size_of, tuple(known["mean"]), tuple(known["std"]))
 
     def find_targets(self, features: datasets.Features, table: Any, split: str) -> list[str]:
         """Find the column with the label maps, and the names of the classes; see ``HFDataModule``."""
@@ -201,13 +216,12 @@ class SegmentationDataModule(NumberedClasses, DenseDataModule):
         if column is None:
             return None
 
-        def inspect(row: dict[str, Any], where: str, header: Header) -> Repairs:
+        def inspect(row: dict[str, Any], where: str, header: Header) -> None:
             stored = row.get(column)
             if not is_empty(stored):
                 require_header(stored, header, self.mask_orientation, where)
             elif part != "predict":
                 raise DataError(_NO_MASK.format(where=where))
-            return Repairs()
 
         return inspect
 

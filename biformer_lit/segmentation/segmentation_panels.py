@@ -1,6 +1,6 @@
 """Images, their true and their predicted label maps side by side, while the network learns."""
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 from lightning.pytorch import LightningModule
@@ -28,7 +28,7 @@ class SegmentationPanels(Panels):
         ConfigError: On a value out of its range.
     """
 
-    predicts: ClassVar[Literal["maps", "objects"]] = "maps"
+    kind: ClassVar[str] = "segmentation"
 
     def draw(self, photos: list[Pixels], outputs: Any, batch: Any, pl_module: LightningModule) -> Figure:
         """The figure, see :func:`draw_panels`."""

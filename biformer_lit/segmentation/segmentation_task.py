@@ -15,7 +15,7 @@ from biformer_lit.heads.head_layers import HeadNorm
 from biformer_lit.plugins import is_synchronised
 from biformer_lit.segmentation.inference import Inference, label_map, logits_by_size, resized_rows
 from biformer_lit.segmentation.segmentation_scores import pixel_loss, segmentation_scores, summed_loss
-from biformer_lit.tasks.batches import is_empty, target_of
+from biformer_lit.tasks.batches import is_empty, require_class_numbers, target_of
 from biformer_lit.tasks.optim import Optimization
 from biformer_lit.tasks.template import Compilation, as_group, identifiers
 
@@ -59,7 +59,7 @@ class SegmentationTask(DenseTask):
 
     monitor: ClassVar[str] = "val/miou"
     mode: ClassVar[Literal["min", "max"]] = "max"
-    predicts: ClassVar[Literal["classes", "maps", "objects"]] = "maps"
+    kind: ClassVar[str] = "segmentation"
     net: Segmenter
     confusion: nn.ModuleDict
 
@@ -160,7 +160,7 @@ class SegmentationTask(DenseTask):
         """Loss of one batch."""
         if self.left_out(batch):
             return None
-        target_of(batch, self.predicts)
+        target_of(batch, self.row)
         logits, auxiliary = self.net(batch["image"], with_auxiliary=True)
         loss = pixel_loss(logits, batch["mask"], self.ignore_index, self.class_weights)
         if auxiliary is not None:
@@ -187,7 +187,7 @@ class SegmentationTask(DenseTask):
         if is_empty(batch):
             none = torch.zeros(0, 1, 1, dtype=torch.int64, device=self.device)
             return {"prediction": none, "label": none}
-        label: Tensor = target_of(batch, self.predicts)
+        label: Tensor = target_of(batch, self.row)
         prediction = torch.zeros_like(label)
         losses = []
         found = logits_by_size(self.inference, self.net, batch["image"], batch["size"])
@@ -232,3 +232,18 @@ class SegmentationTask(DenseTask):
 def _stored_sizes(batch: dict[str, Tensor]) -> list[tuple[int, int]]:
     """Rows and columns of each image as it is stored."""
     return [(rows, columns) for rows, columns in batch.get("stored_size", batch["size"]).tolist()]
+
+
+def complete_batch(batch: dict[str, Any]) -> dict[str, Any]:
+    """Return a batch with label maps (N, H, W) as int64, and sizes of images that fill it; see ``Kind``."""
+    if isinstance(mask := batch.get("mask"), Tensor):
+        batch = {**batch, "mask": (mask[:, 0] if mask.ndim == 4 else mask).long()}
+    if "image" in batch and "size" not in batch:
+        image = batch["image"]
+        batch = {**batch, "size": torch.tensor(image.shape[-2:], device=image.device).expand(len(image), 2)}
+    return batch
+
+
+def check_mask(mask: Any, task: Any) -> None:
+    """Refuse label maps (N, H, W) whose numbers are no classes; see :class:`biformer_lit.kinds.Kind`."""
+    require_class_numbers(mask, task.num_classes, task.ignore_index)

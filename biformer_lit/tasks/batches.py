@@ -1,23 +1,22 @@
 """Batches of loaders that are no data module's of ours, in the form that tasks and callbacks work with."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from biformer_lit.errors import DataError
+from biformer_lit.kinds import Kind
 
-_TARGET = {"classes": "label", "maps": "mask", "objects": "objects"}
 
-
-def as_named(batch: Any, predicts: Literal["classes", "maps", "objects"]) -> Any:
+def as_named(batch: Any, kind: Kind) -> Any:
     """A batch as a dictionary, from what loaders commonly make.
 
     Args:
-        batch: A dictionary, which is left as it is but for a missing ``size`` of maps; images and targets as a pair;
+        batch: A dictionary, which is left as it is but for what the kind completes; images and targets as a pair;
             images alone, also as the only entry of a tuple. None, which Lightning passes over, stays None.
-        predicts: What the task predicts; targets are labels (N,) or maps (N, H, W) or (N, 1, H, W).
+        kind: Kind of the task.
 
     Raises:
         DataError: If it is none of these.
@@ -26,20 +25,14 @@ def as_named(batch: Any, predicts: Literal["classes", "maps", "objects"]) -> Any
         return None
     if not isinstance(batch, Mapping):
         parts = [batch] if isinstance(batch, Tensor) else list(batch) if isinstance(batch, tuple | list) else []
-        if predicts == "objects" or not 1 <= len(parts) <= 2 or not all(isinstance(part, Tensor) for part in parts):
-            wanted = "" if predicts == "objects" else f", or (image, {_TARGET[predicts]}) as tensors"
+        if not kind.pairs or not 1 <= len(parts) <= 2 or not all(isinstance(part, Tensor) for part in parts):
+            wanted = f", or (image, {kind.target}) as tensors" if kind.pairs else ""
             raise DataError(
                 f"a batch is {_described(batch)}; have the loader give a dictionary as this package's data modules do"
                 f"{wanted}"
             )
-        batch = dict(zip(("image", _TARGET[predicts]), parts, strict=False))
-        if "mask" in batch:
-            mask = batch["mask"]
-            batch["mask"] = (mask[:, 0] if mask.ndim == 4 else mask).long()
-    if predicts == "maps" and "image" in batch and "size" not in batch:
-        image = batch["image"]
-        batch = {**batch, "size": torch.tensor(image.shape[-2:], device=image.device).expand(len(image), 2)}
-    return batch
+        batch = dict(zip(("image", kind.target), parts, strict=False))
+    return batch if kind.complete is None else kind.complete(batch)
 
 
 def _described(batch: Any) -> str:
@@ -53,13 +46,41 @@ def is_empty(batch: Mapping[str, Any]) -> bool:
     return "image" not in batch or len(batch["image"]) == 0
 
 
-def target_of(batch: Mapping[str, Any], predicts: Literal["classes", "maps", "objects"]) -> Any:
+def target_of(batch: Mapping[str, Any], kind: Kind) -> Any:
     """The targets of a batch.
 
     Raises:
         DataError: If it has none.
     """
-    name = _TARGET[predicts]
-    if name not in batch:
-        raise DataError(f"a batch has no {name!r} (it has {', '.join(map(str, batch))}); training and scores need it")
-    return batch[name]
+    if kind.target not in batch:
+        raise DataError(
+            f"a batch has no {kind.target!r} (it has {', '.join(map(str, batch))}); training and scores need it"
+        )
+    return batch[kind.target]
+
+
+def require_class_numbers(numbers: Any, classes: int | None, ignored: int | None = None) -> None:
+    """Refuse class numbers of a batch that are none, before a device stumbles over them.
+
+    Args:
+        numbers: Integers of any shape on the CPU; anything else is passed over.
+        classes: How many classes there are; None if that is not known.
+        ignored: The number that stands for no class, if there is one.
+
+    Raises:
+        DataError: Naming the first one.
+    """
+    if not isinstance(numbers, Tensor) or numbers.device.type != "cpu" or numbers.is_floating_point():
+        return
+    if classes is None or not numbers.numel():
+        return
+    least, greatest = torch.aminmax(numbers)
+    if int(least) >= 0 and int(greatest) < classes:
+        return
+    wrong = numbers[(numbers < 0) | (numbers >= classes)]
+    wrong = wrong if ignored is None else wrong[wrong != ignored]
+    if wrong.numel():
+        raise DataError(
+            f"a batch has the label {int(wrong.flatten()[0])}, but there are {classes} classes, numbered from 0 to "
+            f"{classes - 1}; correct the labels that the loader gives, or set num_classes"
+        )

@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from biformer_lit.backbone.weights import read_checkpoint
+from biformer_lit.data.preprocessing import present_form
 from biformer_lit.errors import CheckpointError
 
 
@@ -62,7 +63,7 @@ def origin_of(contents: Mapping[str, Any], source: str) -> Origin:
         source,
         tuple(names),
         len(names) or count,
-        preprocessing if isinstance(preprocessing, dict) else None,
+        present_form(preprocessing) if isinstance(preprocessing, dict) else None,
         is_run,
     )
 

@@ -3,23 +3,33 @@
 from pathlib import Path
 
 from biformer_lit.backbone.weights import read_checkpoint
-from biformer_lit.classification.classification_task import ClassificationTask
-from biformer_lit.detection.detection_task import DetectionTask
 from biformer_lit.errors import CheckpointError
-from biformer_lit.segmentation.segmentation_task import SegmentationTask
+from biformer_lit.kinds import KINDS
 from biformer_lit.tasks.restore import restore
 from biformer_lit.tasks.saved_settings import class_name
 from biformer_lit.tasks.template import BiFormerTask
 
-_KNOWN: tuple[type[BiFormerTask], ...] = (ClassificationTask, SegmentationTask, DetectionTask)
+_PACKAGE = "biformer_lit"
 
 
 def known_task(name: str) -> type[BiFormerTask] | None:
-    """The task of ours that an import path of this or an earlier version names, or None; nothing is imported."""
+    """The task of a registered kind that an import path names, or None; nothing is imported.
+
+    A task of the package's own may be named by its path in an earlier version.
+    """
     module, _, called = name.rpartition(".")
-    if module and module.partition(".")[0] != "biformer_lit":
-        return None
-    return next((task for task in _KNOWN if task.__name__ == called), None)
+    for kind in KINDS.values():
+        own = kind.task.__module__.partition(".")[0] == _PACKAGE
+        same = module in ("", kind.task.__module__) or (own and module.partition(".")[0] == _PACKAGE)
+        if same and called == kind.task.__name__:
+            return kind.task
+    return None
+
+
+def import_path(task: type[BiFormerTask]) -> str:
+    """The path under which a config names a task."""
+    own = task.__module__.partition(".")[0] == _PACKAGE
+    return f"{_PACKAGE}.{task.__name__}" if own else f"{task.__module__}.{task.__qualname__}"
 
 
 def load_task(path: str | Path) -> BiFormerTask:

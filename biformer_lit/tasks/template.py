@@ -3,11 +3,13 @@
 import inspect
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 
 import torch
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from typing_extensions import Self
@@ -16,6 +18,7 @@ from biformer_lit.backbone import Backbone, LoadReport, load_weights
 from biformer_lit.backbone.weights import check_fits, read_checkpoint
 from biformer_lit.common.seeding import base_seed, derive_seed, local_seed, seed_all
 from biformer_lit.errors import CheckpointError, ConfigError, DataError
+from biformer_lit.kinds import Kind, follow_old_name, kind_named
 from biformer_lit.tasks.batches import as_named, is_empty
 from biformer_lit.tasks.finite import FiniteSteps
 from biformer_lit.tasks.network_classes import NetworkClasses
@@ -26,13 +29,8 @@ from biformer_lit.tasks.trained_module import TrainedModule
 
 logger = logging.getLogger(__name__)
 Group = TypeVar("Group")
+_TRANSFER_HOOKS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
 Compilation: TypeAlias = bool | Literal["dynamic"] | dict[str, Any]
-# what the batches of a data module teach, in words, and which task and data module of ours go together
-_KINDS = {
-    "classes": ("classes of images", "ClassificationTask", "ClassificationDataModule"),
-    "maps": ("classes of pixels", "SegmentationTask", "SegmentationDataModule"),
-    "objects": ("objects", "DetectionTask", "DetectionDataModule"),
-}
 
 
 def as_group(kind: type[Group], value: Group | dict[str, Any]) -> Group:
@@ -88,7 +86,7 @@ class BiFormerTask(TrainedModule, ABC):
 
     monitor: ClassVar[str]
     mode: ClassVar[Literal["min", "max"]]
-    predicts: ClassVar[Literal["classes", "maps", "objects"]] = "classes"  # what callbacks draw, and predict writes
+    kind: ClassVar[str] = "classification"  # name of its row in biformer_lit.kinds
     net: nn.Module
 
     def __init__(
@@ -119,6 +117,15 @@ class BiFormerTask(TrainedModule, ABC):
     @abstractmethod
     def build_net(self, num_classes: int) -> nn.Module:
         """The network for this number of classes."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        follow_old_name(cls, "predicts")
+
+    @property
+    def row(self) -> Kind:
+        """What belongs to tasks of this kind."""
+        return kind_named(self.kind, type(self).__name__)
 
     def build_metrics(self, num_classes: int) -> None:
         """Make the metrics; called once, after the network is built."""
@@ -201,16 +208,16 @@ class BiFormerTask(TrainedModule, ABC):
         """Refuse the data module of another task.
 
         Raises:
-            ConfigError: If its batches hold something else than what this task predicts.
+            ConfigError: If its batches are for another kind of task.
         """
         data = getattr(self.trainer, "datamodule", None)
-        given = getattr(data, "targets", None)
-        if given in (None, self.predicts):
+        given = getattr(data, "kind", None)
+        if given in (None, self.kind):
             return
-        (has, task, _), (wants, _, module) = _KINDS[given], _KINDS[self.predicts]
+        has, wants = kind_named(given, type(data).__name__), self.row
         raise ConfigError(
-            f"data: {type(data).__name__} has {has}, but {type(self).__name__} learns {wants}; set data to {module} or "
-            f"model to {task}"
+            f"data: {type(data).__name__} has {has.teaches}, but {type(self).__name__} learns {wants.teaches}; set "
+            f"data to {wants.data.__name__} or model to {has.task.__name__}"
         )
 
     def configure_model(self) -> None:
@@ -264,8 +271,19 @@ class BiFormerTask(TrainedModule, ABC):
         self, batch: Any, device: torch.device | None = None, dataloader_idx: int = 0
     ) -> Any:
         # the one place that every batch passes before callbacks see it, whoever's data module it comes from
-        moved = super()._apply_batch_transfer_handler(batch, device, dataloader_idx)
-        return as_named(moved, self.predicts)
+        self._check_target(batch)
+        return as_named(super()._apply_batch_transfer_handler(batch, device, dataloader_idx), self.row)
+
+    def _check_target(self, batch: Any) -> None:
+        """Refuse targets of loaders of others that are no classes, while they are still on the CPU."""
+        check, data = self.row.check_target, getattr(self.trainer, "datamodule", None)
+        if check is None or getattr(data, "kind", None) is not None or self.trainer.state.fn == "predict":
+            return
+        if any(is_overridden(hook, one) for hook in _TRANSFER_HOOKS for one in (self, data) if one is not None):
+            return  # which may make other targets of them
+        named = as_named(batch, self.row)
+        if isinstance(named, Mapping) and self.row.target in named:
+            check(named[self.row.target], self)
 
     def left_out(self, batch: dict[str, Any]) -> bool:
         """Whether a batch of training holds no image and is passed over.

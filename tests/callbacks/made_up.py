@@ -128,7 +128,7 @@ class MadeUpTask(BiFormerTask):
 
     monitor = "val/map"
     mode = "max"
-    predicts = "objects"
+    kind = "detection"
     masks = True
 
     def build_net(self, num_classes):

@@ -95,7 +95,7 @@ def test_a_number_of_two_images_is_told(tmp_path, caplog):
 
 def test_categories_are_matched_by_name(tmp_path):
     """The data's numbers count, also where the checkpoint's classes have another order; else those it was made with."""
-    task = SimpleNamespace(predicts="objects", class_names=["cat", "dog", "elk"], category_ids=[7, 8, 9], num_classes=3)
+    task = SimpleNamespace(kind="detection", class_names=["cat", "dog", "elk"], category_ids=[7, 8, 9], num_classes=3)
     written = {}
     for name, data in {
         "other order": SimpleNamespace(own_class_names=["dog", "cat"], category_ids=[18, 17]),

@@ -7,7 +7,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from biformer_lit import ClassificationTask, SegmentationTask
 from biformer_lit.backbone import Backbone
+from biformer_lit.data import DetectionDataModule
 from biformer_lit.errors import ConfigError, DataError
+from biformer_lit.kinds import KINDS
 from biformer_lit.tasks import Mixing, Optimization
 from biformer_lit.tasks.batches import as_named
 
@@ -113,17 +115,17 @@ def test_an_odd_rest_cannot_be_mixed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("batch", "predicts", "problem"),
+    ("batch", "kind", "problem"),
     [
-        ((IMAGES, LABELS, LABELS), "classes", r"a tuple of 3 .*or \(image, label\)"),
-        ("images", "classes", "of type str"),
-        ([[IMAGES], [LABELS]], "maps", r"a list of 2 \(list, list\)"),
-        ((IMAGES, LABELS), "objects", "have the loader give a dictionary"),
+        ((IMAGES, LABELS, LABELS), "classification", r"a tuple of 3 .*or \(image, label\)"),
+        ("images", "classification", "of type str"),
+        ([[IMAGES], [LABELS]], "segmentation", r"a list of 2 \(list, list\)"),
+        ((IMAGES, LABELS), "detection", "have the loader give a dictionary"),
     ],
 )
-def test_other_batches_are_refused(batch, predicts, problem):
+def test_other_batches_are_refused(batch, kind, problem):
     with pytest.raises(DataError, match=problem):
-        as_named(batch, predicts)
+        as_named(batch, KINDS[kind])
 
 
 def test_what_training_needs_is_named(tmp_path):
@@ -143,3 +145,35 @@ def test_a_network_that_nothing_was_trained_or_loaded_into_is_told(tmp_path, cap
     loaded.net.load_state_dict(fresh.net.state_dict())
     Trainer(**options).test(loaded, loader)
     assert "nothing has been trained or loaded" not in caplog.text
+
+
+@pytest.mark.parametrize("wrong", [3, -2])
+def test_labels_that_are_no_classes_are_named(tmp_path, wrong):
+    labels = torch.where(torch.arange(8) == 5, wrong, LABELS)
+    said = rf"the label {wrong}, but there are 3 classes, numbered from 0 to 2; correct the labels"
+    with pytest.raises(DataError, match=said):
+        trainer(default_root_dir=tmp_path).fit(classifier(), loader(IMAGES, labels))
+    with pytest.raises(DataError, match=said):
+        trainer(default_root_dir=tmp_path).test(classifier(), loader(IMAGES, labels), verbose=False)
+    assert len(trainer(default_root_dir=tmp_path).predict(classifier(), loader(IMAGES, labels))) == 2
+    maps = torch.full((8, 32, 32), 255)
+    maps[:, :4], maps[6, 0, 0] = 1, wrong
+    with pytest.raises(DataError, match=f"the label {wrong}, but there are 2 classes"):
+        trainer(default_root_dir=tmp_path).fit(
+            SegmentationTask(DENSE, num_classes=2, head_channels=16), loader(IMAGES, maps)
+        )
+
+
+def test_the_names_of_version_0_1_still_tell_the_kind():
+    with pytest.warns(FutureWarning, match="predicts = 'maps' is called kind = 'segmentation' now"):
+
+        class Earlier(SegmentationTask):
+            predicts = "maps"
+
+    assert Earlier.kind == "segmentation"
+    with pytest.warns(FutureWarning, match="targets = 'objects' is called kind"):
+
+        class EarlierData(DetectionDataModule):
+            targets = "objects"
+
+    assert EarlierData.kind == "detection"

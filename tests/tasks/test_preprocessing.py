@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:.*does not have many workers", "ignore:.*log_every_n_steps", "ignore:Be aware that when using"
 )
 OWN = {
-    "targets": "classes",
+    "kind": "classification",
     "image_size": 24,
     "crop_pct": 1.0,
     "interpolation": "bilinear",
@@ -146,10 +146,16 @@ def test_dense_tasks_have_their_own():
         {"std": [0, 1, 1]},
         {"mean": ["a"] * 3},
         {"crop_pct": 1e-9},
-        {"targets": ["classes"]},
+        {"kind": ["classification"]},
         {"interpolation": "x"},
     ],
 )
 def test_hostile_values_are_refused(change):
     with pytest.raises(CheckpointError, match=r"bad\.ckpt: its preprocessing"):
         check_preprocessing({**OWN, **change}, "bad.ckpt")
+
+
+def test_what_version_0_1_called_the_kind_is_understood():
+    earlier = {"targets": "classes"} | {name: value for name, value in OWN.items() if name != "kind"}
+    assert check_preprocessing(earlier, "early.ckpt") == OWN
+    assert image_transform(earlier)(photo("cat")).shape == (3, 24, 24)
