@@ -3,26 +3,19 @@
 import ast
 import graphlib
 import re
+from collections import Counter
 
 import pytest
 
-# each package may import those before it, and the leaves everybody shares
-ORDER = ["ops", "attention", "backbone", "heads", "tasks"]
-# rooms that are being sorted: one for each kind of task
-KINDS = {
-    "classification",
-    "segmentation",
-    "detection",
-    "dense",
-    "data",
-    "callbacks",
-    "routing",
-    "tasks",
-    "heads",
-    "backbone",
-    "ops",
+# each room may import those before it, and the leaves everybody shares
+ORDER = [
+    *("ops", "attention", "backbone", "heads", "data", "tasks", "routing", "callbacks"),
+    *("dense", "classification", "segmentation", "detection", "shipped_kinds"),
+]
+LEAVES = {
+    *("text", "errors", "registry", "extending", "facade", "common", "recipes", "checkpoints", "running", "plugins"),
+    "kinds",
 }
-LEAVES = {"text", "errors", "registry", "extending", "facade", "common", "recipes", "checkpoints", "running", "plugins"}
 # which have an order of their own
 AMONG_LEAVES = {
     "text": set(),
@@ -30,38 +23,52 @@ AMONG_LEAVES = {
     "registry": {"errors"},
     "extending": {"registry", "errors"},
     "facade": set(),
+    "kinds": {"registry", "errors"},
     "common": {"text", "errors"},
     "recipes": {"extending", "registry", "common", "text", "errors"},
     "checkpoints": {"common", "text", "errors"},
     "running": {"checkpoints", "common", "text", "errors"},
     "plugins": {"checkpoints", "running"},
 }
+# kinds of task stand beside each other, and what is measured of networks beside what is trained
+APART = [("classification", "segmentation", "detection"), ("data", "heads"), ("data", "backbone")]
 BESIDE = {
-    "data": LEAVES,
-    "profiling": LEAVES | {"attention", "backbone", "heads"},
+    "profiling": LEAVES | {"attention", "backbone", "heads", "tasks"},
     "benchmark": LEAVES | {"ops", "attention", "backbone", "data", "classification"},
-    # its command loads a task and reads a photo as the data modules do
-    "routing": LEAVES | {"ops", "attention", "backbone", "heads", "tasks", "data"},
-    "callbacks": LEAVES | {"routing"},
 }
-KNOWS_EVERYBODY = {"cli", "__main__", "__init__", "kinds"} | KINDS - {"ops", "backbone", "heads"}
+KNOWS_EVERYBODY = {"cli", "__main__", "__init__"}
+
+
+def modules(root):
+    """Every module of the package by its dotted name."""
+    for path in (root / "biformer_lit").rglob("*.py"):
+        yield ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"), path
 
 
 def imports(path):
-    for node in ast.walk(ast.parse(path.read_text())):
-        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        for name in names:
-            parts = name.split(".")
-            if parts[0] == "biformer_lit" and len(parts) > 1:
-                yield parts[1]
+    """Modules that a file imports when it runs, wherever it does; what only type checkers read does not count."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def rooms(path):
+    """Rooms that a file imports from."""
+    return {name.split(".")[1] for name in imports(path) if name.startswith("biformer_lit.")}
 
 
 def allowed(room):
     if room in AMONG_LEAVES:
         return AMONG_LEAVES[room] | {room}
     if room in ORDER:
-        return set(ORDER[: ORDER.index(room) + 1]) | LEAVES
+        apart = {other for group in APART if room in group for other in group} - {room}
+        return (set(ORDER[: ORDER.index(room) + 1]) - apart) | LEAVES
     return BESIDE.get(room, LEAVES) | {room}
 
 
@@ -71,7 +78,7 @@ def test_imports_point_one_way(root):
         room = path.relative_to(package).parts[0].removesuffix(".py")
         if room in KNOWS_EVERYBODY:
             continue
-        wrong = set(imports(path)) - allowed(room)
+        wrong = rooms(path) - allowed(room)
         assert not wrong, f"{path.relative_to(root)} imports {wrong}"
 
 
@@ -133,8 +140,29 @@ def test_no_modules_of_sweep_import_each_other(root):
     list(graphlib.TopologicalSorter(graph).static_order())
 
 
+def test_no_files_import_each_other(root):
+    known = dict(modules(root))
+    graph = {
+        name: {full if full in known else full.rpartition(".")[0] for full in imports(path)} & known.keys()
+        for name, path in known.items()
+        if name != "biformer_lit"  # which offers what all others have, and is imported before any of them
+    }
+    graphlib.TopologicalSorter({name: found - {name, "biformer_lit"} for name, found in graph.items()}).prepare()
+
+
+def test_files_have_names_of_their_own(root):
+    """In the rooms of tasks and data, so that tabs and tracebacks tell them apart."""
+    sorted_rooms = {"data", "tasks", "callbacks", "dense", "classification", "segmentation", "detection", "heads"}
+    found = {n: p.name for n, p in modules(root) if n.count(".") > 1 and n.split(".")[1] in sorted_rooms}
+    count = Counter(name for name in found.values() if name != "__init__.py")
+    twice = [module for module, name in found.items() if count[name] > 1]
+    assert not twice
+
+
 def test_the_walk_sees_imports(root):
-    assert {"attention", "ops", "errors"} <= set(imports(root / "biformer_lit/backbone/biformer.py"))
+    found = rooms(root / "biformer_lit/backbone/biformer.py")
+    assert {"attention", "ops", "errors"} <= found
+    assert "tasks" not in rooms(root / "biformer_lit/kinds.py")
 
 
 @pytest.mark.parametrize("limit", [400])

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from biformer_lit.callbacks.predictions import PredictionWriter
+from biformer_lit.callbacks.shown import Shown
 from biformer_lit.classification.class_table import ClassTable
 from biformer_lit.dense.panels import name_row
-from biformer_lit.detection.object_drawing import Shown
 from biformer_lit.detection.object_files import ObjectFiles
 from biformer_lit.errors import ConfigError
 from biformer_lit.segmentation.map_files import MapFiles

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from biformer_lit.data import ClassificationDataModule, Scenes
-from biformer_lit.data import scenes as module
+from biformer_lit.data.embedded import scenes as module
 from biformer_lit.data.embedded.digits import load_digits_dataset
 from biformer_lit.data.embedded.scenes import CLASS_NAMES, load_scenes
 from biformer_lit.data.loading import load_splits

@@ -16,7 +16,7 @@ from shapes import SMALL
 from torchmetrics.detection import MeanAveragePrecision
 
 from biformer_lit.callbacks import PredictionWriter
-from biformer_lit.detection.object_drawing import Shown
+from biformer_lit.callbacks.shown import Shown
 from biformer_lit.detection.object_files import JsonRows, ObjectFiles
 from biformer_lit.errors import ConfigError
 

@@ -10,10 +10,11 @@ from shapes import SMALL
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from biformer_lit.callbacks import ConfusionMatrix, DetectionPanels, PredictionWriter, RoutingMaps, SegmentationPanels
+from biformer_lit.callbacks.shown import Shown
 from biformer_lit.cli import main
 from biformer_lit.dense.label_colours import palette
 from biformer_lit.detection.detection_panels import draw_object_panels
-from biformer_lit.detection.object_drawing import Shown, as_arrays, object_picture
+from biformer_lit.detection.object_drawing import as_arrays, object_picture
 from biformer_lit.errors import ConfigError
 from biformer_lit.routing import record_blocks
 

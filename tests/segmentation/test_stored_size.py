@@ -12,9 +12,10 @@ from torchvision.transforms.v2 import functional as TF
 
 from biformer_lit import SegmentationTask
 from biformer_lit.data import SegmentationDataModule
+from biformer_lit.segmentation import inference
 from biformer_lit.segmentation.inference import label_map, resized_rows
 from biformer_lit.segmentation.map_files import MapFiles
-from biformer_lit.tasks import Inference, inference
+from biformer_lit.tasks import Inference
 
 SIZES = [(64, 64), (64, 48), (33, 70), (40, 40)]
 CLASSES, STEP = 4, 60
