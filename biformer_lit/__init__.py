@@ -19,12 +19,21 @@ if TYPE_CHECKING:
     from biformer_lit.data import (
         ClassificationDataModule,
         DetectionDataModule,
+        HFDataModule,
         SegmentationDataModule,
         image_transform,
+        register_dataset,
     )
     from biformer_lit.extending import load_plugin
     from biformer_lit.plugins import AtomicCheckpointIO
-    from biformer_lit.tasks import ClassificationTask, DetectionTask, SegmentationTask, load_task
+    from biformer_lit.tasks import (
+        BiFormerTask,
+        ClassificationTask,
+        DetectionTask,
+        SegmentationTask,
+        load_task,
+        register_task,
+    )
 
 try:
     __version__ = version("biformer_lit")
@@ -36,6 +45,7 @@ __all__ = [
     "Backbone",
     "BiFormer",
     "BiFormerLitError",
+    "BiFormerTask",
     "BiLevelRoutingAttention",
     "CheckpointError",
     "ClassificationDataModule",
@@ -44,6 +54,7 @@ __all__ = [
     "DataError",
     "DetectionDataModule",
     "DetectionTask",
+    "HFDataModule",
     "LoadReport",
     "RoutingRecord",
     "SegmentationDataModule",
@@ -57,6 +68,8 @@ __all__ = [
     "load_weights",
     "recipe",
     "record_routing",
+    "register_dataset",
+    "register_task",
 ]
 
 _HOMES = {
@@ -66,11 +79,18 @@ _HOMES = {
         ("Backbone", "BiFormer", "LoadReport", "convert_checkpoint", "fold_norms", "load_weights"), "backbone"
     ),
     **dict.fromkeys(
-        ("ClassificationDataModule", "DetectionDataModule", "SegmentationDataModule", "image_transform"), "data"
+        (
+            *("ClassificationDataModule", "DetectionDataModule", "HFDataModule", "SegmentationDataModule"),
+            *("image_transform", "register_dataset"),
+        ),
+        "data",
     ),
     "load_plugin": "extending",
     "recipe": "cli.reading",
-    **dict.fromkeys(("ClassificationTask", "DetectionTask", "SegmentationTask", "load_task"), "tasks"),
+    **dict.fromkeys(
+        ("BiFormerTask", "ClassificationTask", "DetectionTask", "SegmentationTask", "load_task", "register_task"),
+        "tasks",
+    ),
 }
 
 __getattr__, __dir__ = offer(__name__, {name: f"{__name__}.{home}" for name, home in _HOMES.items()})

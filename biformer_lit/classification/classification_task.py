@@ -1,6 +1,6 @@
 """Image classification."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -114,6 +114,10 @@ class ClassificationTask(BiFormerTask):
     def build_net(self, num_classes: int) -> nn.Module:
         """The backbone with its classifier."""
         return self.backbone.build(num_classes)
+
+    def net_settings(self) -> dict[str, Any]:
+        """The backbone's."""
+        return {"backbone": asdict(self.backbone)}
 
     def build_metrics(self, num_classes: int) -> None:
         """Top-1 and, where it says something, top-5 accuracy over a whole epoch, and the mean loss."""

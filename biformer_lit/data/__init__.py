@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from biformer_lit.classification.image_augmentation import Augmentation
     from biformer_lit.data.data_module import HFDataModule
     from biformer_lit.data.embedded.scenes import Scenes
+    from biformer_lit.data.named_sets import register_dataset
     from biformer_lit.data.preprocessing import image_transform
     from biformer_lit.detection.box_augmentation import DetectionAugmentation
     from biformer_lit.detection.detection_data import DetectionDataModule
@@ -25,6 +26,7 @@ __all__ = [
     "SegmentationAugmentation",
     "SegmentationDataModule",
     "image_transform",
+    "register_dataset",
 ]
 
 __getattr__, __dir__ = offer(
@@ -39,5 +41,6 @@ __getattr__, __dir__ = offer(
         "SegmentationAugmentation": "biformer_lit.segmentation.mask_augmentation",
         "SegmentationDataModule": "biformer_lit.segmentation.segmentation_data",
         "image_transform": "biformer_lit.data.preprocessing",
+        "register_dataset": "biformer_lit.data.named_sets",
     },
 )

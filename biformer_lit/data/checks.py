@@ -21,18 +21,18 @@ def require(good: bool, argument: str, value: object, problem: str) -> None:
         raise ConfigError(f"data.init_args.{argument}: {value!r} {problem}")
 
 
-def check_loading(module: Any, *, embedded: bool) -> None:
+def check_loading(module: Any, *, named: bool) -> None:
     """Refuse arguments of ``HFDataModule`` that are out of their range.
 
     Args:
         module: The data module.
-        embedded: Whether its data set comes with the package.
+        named: Whether its data set is one that a name stands for.
 
     Raises:
         ConfigError: Naming the first of them.
     """
     require(bool(module.dataset), "dataset", module.dataset, "must name a data set")
-    if embedded:
+    if named:
         for name in ("config_name", "revision"):
             value = getattr(module, name)
             require(value is None, name, value, "is for data sets on the hub or in a folder; leave it out")

@@ -29,7 +29,8 @@ from biformer_lit.data.loaders import (
     loader_options,
     training_position,
 )
-from biformer_lit.data.loading import DIGITS, EMBEDDED, find_split, load_splits, split_to_predict
+from biformer_lit.data.loading import find_split, load_splits, split_to_predict
+from biformer_lit.data.named_sets import DIGITS, SETS
 from biformer_lit.data.preprocessing import PreparedImages
 from biformer_lit.data.samples import PARTS, Part, Read, RowDataset, RowStream, Skipped, Source
 from biformer_lit.data.sampling import EvalSampler, TrainSampler
@@ -130,7 +131,7 @@ class HFDataModule(PreparedImages, ToldData, LightningDataModule):
         self.unlabelled = unlabelled
         if unlabelled:
             self._no_classes = "data.init_args.unlabelled: true, so nothing can be learnt or measured; use predict"
-        check_loading(self, embedded=self.dataset in EMBEDDED)
+        check_loading(self, named=self.dataset in SETS)
         self.repeats = 1
         self.skipped: dict[str, Skipped] = {}
         self.folder: FolderReport | None = None

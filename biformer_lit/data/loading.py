@@ -2,21 +2,17 @@
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import datasets
 import pyarrow as pa
 
-from biformer_lit.data.embedded.digits import load_digits_dataset
-from biformer_lit.data.embedded.scenes import SCENES, Scenes, load_scenes
 from biformer_lit.data.folder import ClassFolder, Files, Splits, open_folder
 from biformer_lit.data.folder.opening import stream
+from biformer_lit.data.named_sets import SETS, load_named
 from biformer_lit.errors import BiFormerLitError, ConfigError, DataError
-
-DIGITS = "digits"
-EMBEDDED = (DIGITS, SCENES)
-"""Data sets that come with the package."""
 
 _SPLIT_NAMES = {
     "validation": ("validation", "val", "valid", "dev", "eval", "evaluation"),
@@ -35,7 +31,6 @@ LOADING_ERRORS = (
     datasets.exceptions.DatasetsError,
 )
 """What ``datasets`` raises on files, or descriptions of their columns, that are not sound."""
-_DEFAULT_SCENES = Scenes()
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 
 
@@ -44,7 +39,7 @@ def load_splits(
     config_name: str | None = None,
     revision: str | None = None,
     streaming: bool = False,
-    scenes: Scenes = _DEFAULT_SCENES,
+    options: Mapping[str, Any] | None = None,
     files_root: str | None = None,
     class_folder: ClassFolder | None = None,
 ) -> Splits:
@@ -60,7 +55,7 @@ def load_splits(
         config_name: Configuration of the data set, where it has several.
         revision: Branch, tag or commit of a data set on the hub.
         streaming: Open as ``datasets.IterableDataset``, without preparing a copy on disk.
-        scenes: What the scenes of ``digit_scenes`` look like.
+        options: Arguments of what loads a data set of that name, such as ``scenes`` of ``digit_scenes``.
         files_root: A folder whose files may be read besides those in a local folder, if links or rows name them.
         class_folder: Which folder names the class where the images of a local folder lie in folders within folders.
 
@@ -71,9 +66,10 @@ def load_splits(
     Raises:
         DataError: If there is no such data set, or it cannot be opened; the message says what to do.
     """
-    if dataset in EMBEDDED:
-        splits = load_digits_dataset() if dataset == DIGITS else load_scenes(scenes)
-        return Splits({name: stream(table) if streaming else table for name, table in splits.items()})
+    if dataset in SETS:
+        return Splits(
+            {name: _as(table, streaming, dataset) for name, table in load_named(dataset, options or {}).items()}
+        )
     path = local_path(dataset)
     if path.exists():
         return _load_local(path, config_name, streaming, files_root, class_folder)
@@ -81,9 +77,17 @@ def load_splits(
         raise DataError(
             f"data.init_args.dataset: the folder {str(path)!r} does not exist (seen from "
             f"{str(Path.cwd())!r}); give a folder with Parquet files or images, the id of a data set on the "
-            f"Hugging Face hub, or {' or '.join(map(repr, EMBEDDED))}"
+            f"Hugging Face hub, or {' or '.join(map(repr, SETS))}"
         )
     return _load_hub(dataset, config_name, revision, streaming)
+
+
+def _as(table: Any, streaming: bool, dataset: str) -> Any:
+    if not streaming and isinstance(table, datasets.IterableDataset):
+        raise DataError(
+            f"data.init_args.dataset: {dataset!r} is loaded as a stream; set data.init_args.streaming: true"
+        )
+    return stream(table) if streaming and isinstance(table, datasets.Dataset) else table
 
 
 def local_path(dataset: str) -> Path:

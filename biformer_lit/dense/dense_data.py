@@ -41,4 +41,5 @@ class DenseDataModule(HFDataModule):
 
     def load(self) -> dict[str, Any]:
         """All splits of the data set by name; see ``HFDataModule``."""
-        return load_splits(self.dataset, self.config_name, self.revision, self.streaming, self.scenes, self.files_root)
+        options = {"scenes": self.scenes} if self.dataset == SCENES else None
+        return load_splits(self.dataset, self.config_name, self.revision, self.streaming, options, self.files_root)

@@ -2,6 +2,7 @@
 
 import logging
 from abc import abstractmethod
+from dataclasses import asdict
 from typing import Any
 
 from torch import Tensor
@@ -22,6 +23,8 @@ class DenseTask(BiFormerTask):
     """
 
     net: DenseNetwork
+    head_settings: Any  # a dataclass of their own
+    timm_backbone: str | None
     unmeasured: frozenset[str] = frozenset()
 
     @abstractmethod
@@ -31,6 +34,11 @@ class DenseTask(BiFormerTask):
     @abstractmethod
     def whole_set_scores(self, name: str, class_names: list[str]) -> dict[str, Tensor]:
         """Scores of ``val`` or ``test`` over all processes, the same in each, by name; then begin anew."""
+
+    def net_settings(self) -> dict[str, Any]:
+        """Those of backbone and head."""
+        head = asdict(self.head_settings)
+        return {"backbone": asdict(self.backbone), "head": head, "timm_backbone": self.timm_backbone}
 
     def load_start(self, path: str) -> LoadReport:
         """Start from the weights in a file."""

@@ -87,6 +87,14 @@ class Detector(DenseNetwork):
         found: dict[str, Tensor] | list[Objects] = self.head(levels, ImageList(padded, sizes), targets)
         return found
 
+    def predict_for_counting(self, images: Tensor) -> None:
+        """Compute a prediction whose multiply-adds do not depend on what the images show.
+
+        Args:
+            images: Images (N, C, H, W); see ``predict_for_counting`` of the head for what it takes for granted.
+        """
+        self.head.predict_for_counting(list(self.levels(self.pad(images)).values()))
+
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compile backbone and pyramid; what follows depends on the objects, and so differs from image to image."""
         self._compiled = torch.compile(self.levels, *args, **kwargs)

@@ -18,6 +18,7 @@ from biformer_lit.heads.head_layers import ASPECT_RATIOS, NoBackbone, give_float
 
 _BOX_CELLS, _MASK_CELLS = 7, 14  # per side of what is cut out of the levels for a region
 _LAYERS = 4  # of the mask head
+_PROPOSALS = 1000  # that are kept
 
 
 class RegionHead(nn.Module):
@@ -48,7 +49,7 @@ class RegionHead(nn.Module):
         options: dict[str, Any] = {
             "rpn_anchor_generator": anchors,
             "rpn_head": RPNHead(channels, anchors.num_anchors_per_location()[0]),
-            "rpn_post_nms_top_n_train": 1000,
+            "rpn_post_nms_top_n_train": _PROPOSALS,
             "box_roi_pool": MultiScaleRoIAlign(names, _BOX_CELLS, sampling_ratio=2),
             "box_head": TwoMLPHead(channels * _BOX_CELLS**2, width),
             "box_predictor": FastRCNNPredictor(width, classes),
@@ -76,6 +77,18 @@ class RegionHead(nn.Module):
         if self.training:
             return losses | more
         return [{**objects, "labels": objects["labels"] - 1} for objects in found]
+
+    def predict_for_counting(self, maps: list[Tensor]) -> None:
+        """Compute a prediction with 1,000 proposals, and with masks for as many objects as are kept at most."""
+        self.rpn.head(maps)
+        heads, channels = self.roi_heads, maps[0].shape[1]
+
+        def regions(count: int, pool: Any) -> Tensor:
+            return maps[0].new_empty(count, channels, *pool.output_size)
+
+        heads.box_predictor(heads.box_head(regions(_PROPOSALS, heads.box_roi_pool)))
+        if heads.has_mask():
+            heads.mask_predictor(heads.mask_head(regions(heads.detections_per_img, heads.mask_roi_pool)))
 
     def get_classifier(self) -> nn.Module:
         """The layers to classes, boxes and masks."""

@@ -63,6 +63,10 @@ class AnchorHead(RetinaNet):  # type: ignore[misc]  # torchvision has no types
         by_level = {name: list(x.split(counts, 1)) for name, x in outputs.items()}
         return self.postprocess_detections(by_level, [list(x.split(counts)) for x in anchors], images.image_sizes)
 
+    def predict_for_counting(self, maps: list[Tensor]) -> None:
+        """Compute what does not depend on the images, which is all but the choice among the anchors."""
+        self.head(maps)
+
     def get_classifier(self) -> nn.Module:
         """The convolution to classes."""
         last: nn.Module = self.head.classification_head.cls_logits

@@ -1,13 +1,18 @@
 """Costs of a network: parameters, multiply-adds and activation memory counted, speed and memory measured."""
 
+from typing import TYPE_CHECKING
+
+from biformer_lit.facade import offer
 from biformer_lit.profiling.command import cost_table, profile
 from biformer_lit.profiling.complexity import CELLS, complexity
-from biformer_lit.profiling.config import measure_config
 from biformer_lit.profiling.costs import Cost, count_costs, total_cost
 from biformer_lit.profiling.duration import estimate_seconds
 from biformer_lit.profiling.memory import activation_memory, saved_bytes
 from biformer_lit.profiling.scaling import CellCost, exponent, scaling
 from biformer_lit.profiling.speed import Speed, measure_speed
+
+if TYPE_CHECKING:
+    from biformer_lit.profiling.config import measure_config
 
 __all__ = [
     "CELLS",
@@ -27,3 +32,6 @@ __all__ = [
     "scaling",
     "total_cost",
 ]
+
+# Lightning, which the tasks need, takes longer to import than most networks to count
+__getattr__, __dir__ = offer(__name__, {"measure_config": "biformer_lit.profiling.config"})

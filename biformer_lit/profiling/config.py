@@ -1,37 +1,21 @@
 """Parameters and multiply-adds of the network that a training config describes."""
 
+import importlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
 import torch
 
-from biformer_lit.backbone import Backbone
+from biformer_lit.backbone import BiFormer
+from biformer_lit.data.named_sets import known_classes
 from biformer_lit.errors import ConfigError
-from biformer_lit.heads import DetectorSettings, SegmenterSettings
-from biformer_lit.profiling.costs import parameters
-from biformer_lit.profiling.dense_costs import measure_detector, measure_segmenter
+from biformer_lit.profiling.costs import count_macs, parameters
 from biformer_lit.profiling.layers import closed_form_macs
-
-# classes of the data sets that come with the package, by tasks: pixels may also be background
-_EMBEDDED = {"digits": 10, "digit_scenes": 10}
-_EMBEDDED_PIXELS = {"digit_scenes": 11}
-# settings of a task's head, and the arguments of the task that they are
-_HEADS = {
-    "SegmentationTask": {
-        "head": "head",
-        "channels": "head_channels",
-        "norm": "head_norm",
-        "dropout": "head_dropout",
-    },
-    "DetectionTask": {
-        "head": "head",
-        "channels": "head_channels",
-        "norm": "head_norm",
-        "detections_per_image": "detections_per_image",
-    },
-}
+from biformer_lit.tasks.saved_task import known_task
+from biformer_lit.tasks.template import BiFormerTask
 
 
 def measure_config(config: Mapping[str, Any]) -> tuple[int, int]:
@@ -40,7 +24,7 @@ def measure_config(config: Mapping[str, Any]) -> tuple[int, int]:
     Of a segmentation network both are those of the whole network, for an image of the size of a training crop; its
     auxiliary head has parameters, but takes no part in a prediction and so has no multiply-adds. Of a detector both
     are those of the whole network, for a square image with the shorter side of evaluation; see
-    :func:`biformer_lit.profiling.dense_costs.measure_detector`.
+    :meth:`biformer_lit.heads.RegionHead.predict_for_counting`.
 
     Args:
         config: A complete config of ``fit`` as plain values.
@@ -52,43 +36,65 @@ def measure_config(config: Mapping[str, Any]) -> tuple[int, int]:
         ConfigError: On a network that cannot be built or does not fit its images, or if the number of classes is
             neither in the config nor known.
     """
-    model, data = (config[name]["init_args"] for name in ("model", "data"))
-    task = str(config["model"].get("class_path", "")).rpartition(".")[2]
-    known = _EMBEDDED_PIXELS if task == "SegmentationTask" else _EMBEDDED
-    classes = model.get("num_classes") or data.get("num_classes") or known.get(str(data.get("dataset")))
+    data = config["data"]["init_args"]
+    task = described_task(config["model"])
+    known = known_classes(data.get("dataset"), background=task.row.background)
+    classes = task.num_classes or data.get("num_classes") or known
     if classes is None:
         raise ConfigError(
             f"data.num_classes: is not set, so the parameters of a classifier for {data.get('dataset')} cannot be "
             "counted; give the number of classes (it is checked against the data)"
         )
-    if task in _HEADS:
-        described = {name: model[argument] for name, argument in _HEADS[task].items()}
-        if task == "SegmentationTask":
-            described["auxiliary"] = model["auxiliary_weight"] > 0
-        written = json.dumps([task, model["backbone"], described, model["timm_backbone"]])
-        return _measure_dense(written, classes, *crop_size(data))
-    return _measure(json.dumps(model["backbone"]), classes, data["image_size"])
+    described = json.dumps([f"{type(task).__module__}.{type(task).__qualname__}", task.net_settings()], default=str)
+    return _measure(_Network(described, classes, _image_size(data), task))
 
 
-def crop_size(data: Mapping[str, Any]) -> tuple[int, int]:
-    """Height and width in pixels of the crops that a data module trains on, from its arguments."""
-    size = data["image_size"]
+def described_task(model: Mapping[str, Any]) -> BiFormerTask:
+    """Return the task that a config describes, without weights and with nothing compiled.
+
+    Args:
+        model: ``class_path`` and ``init_args``, plain values, as the parser has checked them.
+    """
+    path = str(model["class_path"])
+    task_class: Any = known_task(path)
+    if task_class is None:  # a class of somebody's own, which the parser has imported
+        module, _, name = path.rpartition(".")
+        task_class = getattr(importlib.import_module(module), name)
+    unused = {"weights", "weights_copy", "compile"}
+    task: BiFormerTask = task_class(**{name: value for name, value in model["init_args"].items() if name not in unused})
+    return task
+
+
+def _image_size(data: Mapping[str, Any]) -> tuple[int, int]:
+    """Height and width in pixels of the images of a data module, from its arguments.
+
+    Raises:
+        ConfigError: If nothing tells them.
+    """
+    size = data.get("image_size")
+    if size is None:
+        raise ConfigError("data.image_size: is not set, so multiply-adds cannot be counted; give a data module with it")
     return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
 
 
-@lru_cache(maxsize=256)
-def _measure_dense(described: str, num_classes: int, height: int, width: int) -> tuple[int, int]:
-    """Measure a dense network as :func:`_measure` does a classifier."""
-    task, settings, head, timm_backbone = json.loads(described)
-    backbone, size = Backbone(**settings), (height, width)
-    if task == "SegmentationTask":
-        return measure_segmenter(backbone, num_classes, SegmenterSettings(**head), size, timm_backbone)
-    return measure_detector(backbone, num_classes, DetectorSettings(**head), size, timm_backbone)
+@dataclass(frozen=True)
+class _Network:
+    """A network to be counted, looked up by all but the task that builds it."""
+
+    described: str
+    num_classes: int
+    size: tuple[int, int]
+    task: BiFormerTask = field(compare=False)
 
 
 @lru_cache(maxsize=256)
-def _measure(backbone: str, num_classes: int, size: int) -> tuple[int, int]:
-    """Measure a network; its settings are text, so that results can be cached."""
+def _measure(network: _Network) -> tuple[int, int]:
+    """Count; cells of a study that share a network are counted once."""
+    task = network.task
+    task.backbone = replace(task.backbone, backend="reference")
     with torch.device("meta"):
-        net = Backbone(**json.loads(backbone)).build(num_classes)
-    return parameters(net), sum(closed_form_macs(net, (size, size)))
+        net = task.build_net(network.num_classes).eval()
+        image = torch.empty(1, task.backbone.in_chans, *network.size)
+    if isinstance(net, BiFormer):
+        return parameters(net), sum(closed_form_macs(net, network.size))
+    return parameters(net), count_macs(net, image)

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from biformer_lit.attention import Attention
@@ -56,8 +56,7 @@ def count_costs(backbone: Backbone, num_classes: int = 1000, size: tuple[int, in
     with torch.device("meta"):
         net = replace(backbone, backend="reference").build(num_classes).eval()
         image = torch.empty(1, backbone.in_chans, *size)
-    reading = {torch.ops.aten.grid_sampler_2d: interpolation_flops}  # unknown to the counter
-    with FlopCounterMode(display=False, custom_mapping=reading) as counter, torch.no_grad():
+    with FlopCounterMode(display=False, custom_mapping=_READING) as counter, torch.no_grad():
         net(image)
     by_module = {name.partition(".")[2]: sum(ops.values()) // 2 for name, ops in counter.get_flop_counts().items()}
     stages = [f"stages.{i}" for i in range(len(net.stages))]  # type: ignore[arg-type]
@@ -104,6 +103,27 @@ def attentions(stage: nn.Module) -> Iterator[Attention]:
     return (module for module in stage.modules() if isinstance(module, Attention))
 
 
+def count_macs(net: nn.Module, image: Tensor) -> int:
+    """Multiply-adds of a prediction, counted without computing anything.
+
+    Args:
+        net: A network on the meta device, in evaluation. What depends on the values of an image, as regions do, it
+            computes for a fixed number of them in ``predict_for_counting``, which is called instead if it has it.
+        image: An image (1, C, H, W) on the meta device.
+
+    Returns:
+        What :class:`Cost` says. Up-sampling between maps, suppressing overlaps and cutting regions out count as pooling
+        does: not at all.
+    """
+    predict: Any = getattr(net, "predict_for_counting", net)
+    with FlopCounterMode(display=False, custom_mapping=_READING) as counter, torch.no_grad():
+        predict(image)
+    return int(counter.get_total_flops() // 2)
+
+
 def interpolation_flops(*_: Any, out_shape: Any, **__: Any) -> int:
     """FLOPs of ``grid_sample``: four multiply-adds for each number that is read between four tokens."""
     return 2 * 4 * int(torch.Size(out_shape).numel())
+
+
+_READING = {torch.ops.aten.grid_sampler_2d: interpolation_flops}  # unknown to the counter

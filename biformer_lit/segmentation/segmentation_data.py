@@ -16,7 +16,7 @@ from biformer_lit.data.images.headers import Header
 from biformer_lit.data.images.rendering import PLAIN, Rendering
 from biformer_lit.data.labels import Integers
 from biformer_lit.data.loaders import Collate
-from biformer_lit.data.loading import EMBEDDED
+from biformer_lit.data.named_sets import EMBEDDED
 from biformer_lit.data.preprocessing import ALWAYS, Transform
 from biformer_lit.data.samples import Part, Read, Source
 from biformer_lit.data.survey import Inspect

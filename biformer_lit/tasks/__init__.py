@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from biformer_lit.detection.detection_task import DetectionTask
     from biformer_lit.segmentation.inference import Inference
     from biformer_lit.segmentation.segmentation_task import SegmentationTask
+    from biformer_lit.tasks.new_kinds import register_task
     from biformer_lit.tasks.optim import Optimization
     from biformer_lit.tasks.saved_task import load_task
     from biformer_lit.tasks.template import BiFormerTask
@@ -22,6 +23,7 @@ __all__ = [
     "Optimization",
     "SegmentationTask",
     "load_task",
+    "register_task",
 ]
 
 __getattr__, __dir__ = offer(
@@ -35,5 +37,6 @@ __getattr__, __dir__ = offer(
         "Optimization": "biformer_lit.tasks.optim",
         "SegmentationTask": "biformer_lit.segmentation.segmentation_task",
         "load_task": "biformer_lit.tasks.saved_task",
+        "register_task": "biformer_lit.tasks.new_kinds",
     },
 )

@@ -30,6 +30,7 @@ from biformer_lit.tasks.trained_module import TrainedModule
 logger = logging.getLogger(__name__)
 Group = TypeVar("Group")
 _TRANSFER_HOOKS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
+_NOT_OF_THE_NET = ("num_classes", "weights", "weights_copy", "optim", "compile", "grad_checkpointing", "_class_path")
 Compilation: TypeAlias = bool | Literal["dynamic"] | dict[str, Any]
 
 
@@ -126,6 +127,13 @@ class BiFormerTask(TrainedModule, ABC):
     def row(self) -> Kind:
         """What belongs to tasks of this kind."""
         return kind_named(self.kind, type(self).__name__)
+
+    def net_settings(self) -> dict[str, Any]:
+        """Settings of which the network is made, besides the number of classes, as plain data: all but the training's.
+
+        Networks of the same settings have the same costs.
+        """
+        return {name: value for name, value in self.hparams.items() if name not in _NOT_OF_THE_NET}
 
     def build_metrics(self, num_classes: int) -> None:
         """Make the metrics; called once, after the network is built."""

@@ -123,9 +123,9 @@ def test_sizes_of_scenes_and_digits():
 
 
 def test_opened_like_any_data_set(tmp_path):
-    splits = load_splits("digit_scenes", scenes=SMALL)
+    splits = load_splits("digit_scenes", options={"scenes": SMALL})
     assert set(splits) == {"train", "validation", "test"}
-    streamed = load_splits("digit_scenes", streaming=True, scenes=SMALL)
+    streamed = load_splits("digit_scenes", streaming=True, options={"scenes": SMALL})
     assert [row["image_id"] for row in streamed["validation"]] == [0, 1, 2]
     splits["train"].to_parquet(tmp_path / "train.parquet")
     again = load_splits(str(tmp_path))["train"]

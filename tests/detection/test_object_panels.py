@@ -76,7 +76,7 @@ def test_panels_in_their_turns_and_for_their_task(tmp_path):
 
 def test_other_tasks_are_not_drawn(tmp_path):
     class Other(MadeUpTask):
-        predicts = "classes"
+        kind = "classification"
 
     panels = DetectionPanels()
     trainer(tmp_path, panels).validate(Other(SMALL), datamodule=MadeUpData(3), verbose=False)

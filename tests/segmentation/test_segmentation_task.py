@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,9 +16,9 @@ from shapes import IGNORED, NAMES, SMALL, ShapesDataModule, reference_miou
 from biformer_lit import Backbone, ConfigError, SegmentationTask, load_task
 from biformer_lit.callbacks import EMA
 from biformer_lit.cli import parse_fit
-from biformer_lit.heads import SegmenterSettings
+from biformer_lit.heads import SegmenterSettings, build_segmenter
 from biformer_lit.profiling import count_costs, measure_config, total_cost
-from biformer_lit.profiling.dense_costs import measure_segmenter
+from biformer_lit.profiling.costs import count_macs
 from biformer_lit.tasks import Inference, Optimization
 
 OPTIM = Optimization(lr=5e-3, lr_batch=0, warmup_steps=2)
@@ -221,7 +222,10 @@ def test_parameters_and_macs_for_studies(root, monkeypatch):
     segmentation.configure_model()
     assert parameters == sum(p.numel() for p in segmentation.net.parameters())
     backbone = total_cost(count_costs(SMALL, 0, (32, 32))).macs
-    head = measure_segmenter(SMALL, 5, SegmenterSettings("semantic_fpn", 16, "group"), (32, 32))[1] - backbone
+    with torch.device("meta"):
+        plain = replace(SMALL, backend="reference")
+        net = build_segmenter(plain, 5, SegmenterSettings("semantic_fpn", 16, "group")).eval()
+        head = count_macs(net, torch.empty(1, 3, 32, 32)) - backbone
     assert macs == backbone + head
     # pyramid 16 wide over maps of 16, 8, 4 and 2 pixels per side, branches 8 wide: written out
     areas, channels = [256, 64, 16, 4], [16, 16, 32, 32]
