@@ -1,4 +1,4 @@
-"""What watches a run: averaged weights, pictures, routing, speed, predictions, reports."""
+"""Callbacks of a run: averaged weights, pictures, routing, speed, predictions, reports."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Which classes are taken for which."""
+"""Confusion matrix of the classes."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ _MOST_NAMED = 30  # beyond this the names of the classes no longer fit beside th
 class ConfusionMatrix(Callback):
     """Draws the confusion matrix of each validation in TensorBoard, rows normalised to the true class.
 
-    Tasks that predict objects are let be: which of them is taken for which depends on how they are matched. So are more
+    Tasks that predict objects are skipped: their confusion depends on how they are matched. So are more
     than 1,000 classes, whose matrix nobody could read.
     """
 

@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 class PredictionFiles(Protocol):
-    """What predictions are written to."""
+    """Files that predictions are written to."""
 
     def write_batch(self, trainer: Trainer, outputs: Any, batch: Any) -> None:
         """Write what was predicted for a batch."""
@@ -25,9 +25,9 @@ class PredictionFiles(Protocol):
 class PredictionWriter(Callback):
     """Writes what ``predict`` finds.
 
-    Of a classifier a table as CSV, :class:`biformer_lit.classification.class_table.ClassTable`. Of a network that
-    predicts label maps a folder of pictures, :class:`biformer_lit.segmentation.map_files.MapFiles`. Of one that
-    predicts objects a folder of COCO's JSON and of pictures, :class:`biformer_lit.detection.object_files.ObjectFiles`.
+    Predictions of a classifier are a CSV table (:class:`biformer_lit.classification.class_table.ClassTable`), label
+    maps a folder of pictures (:class:`biformer_lit.segmentation.map_files.MapFiles`), and objects a folder of COCO's
+    JSON and pictures (:class:`biformer_lit.detection.object_files.ObjectFiles`).
 
     Args:
         path: The file or, for label maps and objects, the folder; None puts ``predictions.csv`` or ``predictions``

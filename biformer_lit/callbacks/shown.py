@@ -15,7 +15,7 @@ ObjectArrays: TypeAlias = "Mapping[str, np.ndarray[Any, Any]]"
 
 @dataclass(frozen=True)
 class Shown:
-    """Which of the predicted objects are drawn.
+    """Choice of the predicted objects that are drawn.
 
     Args:
         owner: Whose settings these are, for errors.

@@ -50,7 +50,7 @@ class Mixing:
 
     @property
     def active(self) -> bool:
-        """Whether any batch is mixed."""
+        """True if any batch is mixed."""
         return self.prob > 0 and (self.mixup > 0 or self.cutmix > 0)
 
 
@@ -155,7 +155,7 @@ class ClassificationTask(BiFormerTask):
             raise ConfigError(f"data.init_args.batch_size={size} is odd, but mixing needs pairs; use an even size")
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor | None:
-        """Loss of one batch; what the network saw is left in ``batch["image"]`` for whoever draws it.
+        """Loss of one batch; what the network saw is left in ``batch["image"]`` for callbacks that draw it.
 
         Raises:
             ConfigError: If the batch cannot be mixed.
@@ -187,7 +187,7 @@ class ClassificationTask(BiFormerTask):
         return self._evaluate(batch, "test", self.test_metrics)
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
-        """What identifies the images (see ``identifiers``), and class probabilities (N, num_classes)."""
+        """Return what identifies the images (see ``identifiers``), and class probabilities (N, num_classes)."""
         if is_empty(batch):
             return {**identifiers(batch), "probabilities": torch.zeros(0, self.num_classes or 0, device=self.device)}
         return {**identifiers(batch), "probabilities": self._logits(batch["image"]).softmax(-1)}

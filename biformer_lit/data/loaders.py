@@ -90,7 +90,7 @@ class Loader(DataLoader[Any]):
         return str(self.dataset.skipped.split)  # type: ignore[attr-defined]  # see the class docstring
 
     def all_say(self, yes: bool) -> bool:
-        """Whether all processes say yes."""
+        """Return whether all processes say yes."""
         return yes if self.agree is None else self.agree(yes)
 
     def complete_batches(self) -> Generator[Any]:
@@ -146,7 +146,7 @@ class TrainLoader(Loader):
         return self.complete_batches()
 
     def state_dict(self) -> dict[str, Any]:
-        """What a position in the epoch refers to."""
+        """Return what a position in the epoch depends on."""
         sampler = self.sampler
         return {
             "batch_size": self.batch_size,
@@ -174,7 +174,7 @@ class StreamLoader(TrainLoader):
     """A ``TrainLoader`` over a ``RowStream``, whose length nobody knows.
 
     Streams of several processes end at different times, and a process that went on alone would wait for the
-    gradients of the others for ever. So they ask each other before each step, and an epoch ends for all of them
+    gradients of the others forever. So they ask each other before each step, and an epoch ends for all of them
     when the first has no whole batch left. The last batch has an entry ``last``, for Lightning takes an epoch to be
     as long as ``limit_train_batches`` says, and would not validate after a shorter one.
 
@@ -213,7 +213,7 @@ class StreamLoader(TrainLoader):
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """What a position in the epoch refers to; each worker reads a part of its own, so that their number counts."""
+        """Return what a position in the epoch depends on, also the number of workers, which share the rows."""
         return {"batch_size": self.batch_size, "num_workers": self.num_workers, **self.settings}
 
 
@@ -242,7 +242,7 @@ def loader_options(trainer: Trainer | None, batch_size: int, workers: int | None
 
 
 def is_searching(trainer: Trainer | None) -> bool:
-    """Whether Lightning is trying out batches or learning rates on a task of ours."""
+    """Return whether Lightning is trying out batches or learning rates on a task of ours."""
     return trainer is not None and bool(getattr(trainer.lightning_module, "is_searching", False))
 
 
@@ -284,7 +284,7 @@ def end_epoch(trainer: Trainer, batches: int) -> None:
 
 
 def training_position(trainer: Trainer | None) -> tuple[int, int]:
-    """Where training goes on.
+    """Return the position at which training continues.
 
     Lightning restores its counters from a checkpoint before it asks for the loader, but reads the loader
     from its start.

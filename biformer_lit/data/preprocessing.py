@@ -1,4 +1,4 @@
-"""How images are prepared for a network: told by a data module, kept in checkpoints, and used again."""
+"""Preprocessing of images: stated by a data module, saved in checkpoints, and used again."""
 
 import inspect
 import math
@@ -59,7 +59,7 @@ def present_form(stored: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_preprocessing(stored: Any, source: str) -> dict[str, Any]:
-    """What a checkpoint says of the preparation of images, if it is sound.
+    """Return the preprocessing in a checkpoint after checking it.
 
     Args:
         stored: The entry ``preprocessing``.
@@ -82,7 +82,7 @@ def check_preprocessing(stored: Any, source: str) -> dict[str, Any]:
 
 
 def image_transform(preprocessing: Mapping[str, Any]) -> Transform:
-    """What a network is fed in evaluation, as a function of a photo.
+    """Return the evaluation transform as a function of a photo.
 
     Args:
         preprocessing: ``load_task(path).preprocessing``.
@@ -112,7 +112,7 @@ class PreparedImages:
     for_training: ClassVar[frozenset[str]] = frozenset()
     """Those among them that only tell how the network was trained, and need not be the same in evaluation."""
     given_settings: frozenset[str] = frozenset()
-    """Names of the arguments that somebody chose; the others are defaults. Fields of groups are written with a dot."""
+    """Names of the arguments that were chosen; the others are defaults. Fields of groups are written with a dot."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Note what is given."""
@@ -136,12 +136,12 @@ class PreparedImages:
         )
 
     def preprocessing(self) -> dict[str, Any] | None:
-        """How images are prepared in evaluation, as plain data for checkpoints; None if it is not known."""
+        """Return the evaluation preprocessing as plain data for checkpoints; None if it is not known."""
         if self.kind is None or not self.prepared_by:
             return None
         try:
             return {"kind": self.kind} | {_names([one])[0]: _plain(self._setting(one)) for one in self.prepared_by}
-        except AttributeError:  # a data module of somebody's own
+        except AttributeError:  # a user's own data module
             return None
 
     def use_preprocessing(self, stored: Mapping[str, Any], source: str) -> dict[str, tuple[Any, Any]]:

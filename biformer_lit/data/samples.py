@@ -71,7 +71,7 @@ class Source(NamedTuple):
         return describe_row(index) + ("" if self.identity is None else self.identity.called(stored))
 
     def names_of(self, index: int, stored: dict[str, Any]) -> tuple[str, str]:
-        """What a row is called in messages, and what its errors begin with."""
+        """Return the name of a row in messages, with which its errors begin."""
         called = self.called(index, stored)
         return called, f"split {self.split!r}, {called}"
 
@@ -171,7 +171,7 @@ class RowStream(IterableDataset[dict[str, Any]]):
 
     A pass that begins within an epoch passes over the batches before its place: their rows are read, for the
     shuffling to be the same, but not decoded. Their samples hold ``passed`` alone. A worker knows of most batches
-    that they come before the place, but not of those that it made in the stead of workers at their end; whoever
+    that they come before the place, but not of those that it made in place of workers at their end; whoever
     reads the batches counts and drops ``passed_batches`` of them.
 
     Args:
@@ -203,7 +203,7 @@ class RowStream(IterableDataset[dict[str, Any]]):
 
     @property
     def passed_batches(self) -> int:
-        """How many batches of this process a pass begins with that are to be dropped."""
+        """Return how many batches at the beginning of this process's pass are to be dropped."""
         return int(self._start[1])
 
     def start(self, epoch: int, skip_batches: int) -> None:

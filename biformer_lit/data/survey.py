@@ -49,7 +49,7 @@ class Fault:
 
 @dataclass
 class Survey:
-    """What was seen of the rows of a split.
+    """Statistics of the inspected rows of a split.
 
     Attributes:
         of: Rows there are.
@@ -97,7 +97,7 @@ class Survey:
             raise DataError(max(faults, key=lambda fault: len(fault.rows)).describe(self.looked))
 
     def skipped(self) -> int:
-        """How many of the rows looked at will be skipped where that is allowed."""
+        """Number of inspected rows that will be skipped if that is allowed."""
         return len({row for fault in self.faults.values() if fault.skippable for row in fault.rows})
 
 

@@ -126,15 +126,15 @@ class ToldData:
         return found
 
     def inspector(self, part: Part, source: Source) -> Inspect | None:
-        """What looks at the rest of a row besides its image; None if there is nothing to see."""
+        """Return the function that inspects a row besides its image; None if there is nothing to inspect."""
         return None
 
     def count_classes(self, part: Part, source: Source) -> tuple[Integers | None, int]:
-        """How much there is of each class (classes,), None if nothing tells, and how many rows were counted."""
+        """Return the amount of each class (classes,), None if unknown, and the number of rows counted."""
         return None, 0
 
 
 def count_numbers(numbers: Integers, classes: int) -> Integers:
-    """How often each class number occurs (classes,); what is no class is left out."""
+    """Count how often each class number occurs (classes,); other numbers are left out."""
     known = numbers[(numbers >= 0) & (numbers < classes)]
     return np.bincount(known, minlength=classes).astype(np.int64)

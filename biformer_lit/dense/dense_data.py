@@ -1,4 +1,4 @@
-"""What the data modules of dense tasks have in common: the embedded scenes, and normalised photographs."""
+"""Base of the data modules of dense tasks: the embedded scenes, and normalised photographs."""
 
 from typing import Any
 

@@ -24,7 +24,7 @@ class Panels(DrawsInTurns, ABC):
     """Base of what draws the first validation images in TensorBoard, a row for each.
 
     The predictions are those that the validation made, of the averaged weights with the EMA callback. Nothing is
-    computed for it and no random number drawn. Tasks that predict something else are let be.
+    computed for it and no random number drawn. Tasks that predict something else are skipped.
 
     Args:
         every_n_epochs: How often; the first validation is always drawn.

@@ -21,7 +21,7 @@ class DetectionPanels(Panels):
 
     Boxes have the class' name, and in predictions the score; masks are translucent; crowds are dashed and hatched. The
     predictions are those that the validation made, of the averaged weights with the EMA callback. Nothing is computed
-    for it and no random number drawn. Tasks that predict no objects are let be.
+    for it and no random number drawn. Tasks that predict no objects are skipped.
 
     Args:
         every_n_epochs: How often; the first validation is always drawn.

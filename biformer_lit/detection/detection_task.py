@@ -107,7 +107,7 @@ class DetectionTask(DenseTask):
 
     @property
     def needs_masks(self) -> bool:
-        """Whether the data has to have a mask for each object."""
+        """True if the data needs a mask for each object."""
         return self.head_settings.head == "mask_rcnn"
 
     # -- building ----------------------------------------------------------------------------------------
@@ -154,7 +154,7 @@ class DetectionTask(DenseTask):
         return loss
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
-        """What identifies the images, and for each what :func:`.object_scores.find_objects` returns."""
+        """Return what identifies the images, and for each the result of :func:`.object_scores.find_objects`."""
         if is_empty(batch):
             return {**identifiers(batch), "objects": []}
         found = find_objects(self.net, batch["image"], batch["size"], batch["stored_size"])

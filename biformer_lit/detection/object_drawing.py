@@ -127,7 +127,7 @@ class _Area(NamedTuple):
 
 
 def _place(box: _Area, room: tuple[float, float], size: tuple[int, int], taken: list[_Area]) -> _Area:
-    """Where at its box a name hides least of the other names, above the box if it can.
+    """Return the position at its box where a name hides least of the other names, above the box if possible.
 
     Args:
         box: The box.

@@ -195,7 +195,7 @@ def _folder_of(name: str) -> Path | None:
 
 
 def _where_it_lies(name: str) -> str:
-    """What to do about a module that was not found."""
+    """Return what to do about a module that was not found."""
     first = name.partition(".")[0]
     if Path(f"{name}.py").is_file():
         return f"; a file is given with its suffix: {name}.py"
@@ -208,7 +208,7 @@ def _where_it_lies(name: str) -> str:
 
 
 def _in_one_line(error: BaseException, place: Path | None) -> str:
-    """Where in a plug-in's source an error was raised, and the error."""
+    """Return where in a plug-in's source an error was raised, and the error."""
     said = str(error) if isinstance(error, BiFormerLitError) else f"{type(error).__name__}: {error}".rstrip(": ")
     if isinstance(error, SyntaxError):
         said = f"not Python ({error.msg})"

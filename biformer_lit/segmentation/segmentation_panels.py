@@ -18,7 +18,7 @@ class SegmentationPanels(Panels):
 
     The predictions are those that the validation made, of the averaged weights with the EMA callback. What is ignored
     is striped in grey in the truth, and left as predicted beside it. Nothing is computed for it and no random number
-    drawn. Tasks that predict no label maps are let be.
+    drawn. Tasks that predict no label maps are skipped.
 
     Args:
         every_n_epochs: How often; the first validation is always drawn.

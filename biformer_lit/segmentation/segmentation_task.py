@@ -171,7 +171,7 @@ class SegmentationTask(DenseTask):
         return loss
 
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Any]:
-        """What identifies the images, and for each image its classes at the stored size (rows, columns), int64."""
+        """Return what identifies the images, and for each its classes at the stored size (rows, columns), int64."""
         if is_empty(batch):
             return {**identifiers(batch), "labels": []}
         found = logits_by_size(self.inference, self.net, batch["image"], batch["size"])

@@ -42,7 +42,7 @@ def _described(batch: Any) -> str:
 
 
 def is_empty(batch: Mapping[str, Any]) -> bool:
-    """Whether a batch holds no image, as one has of which a loader could read none."""
+    """Return whether a batch holds no image, as one has of which a loader could read none."""
     return "image" not in batch or len(batch["image"]) == 0
 
 
