@@ -18,6 +18,7 @@ from biformer_lit.text.escaping import visible
 PLUGINS = "plugins.json"
 """File of a study's folder with its plug-ins and their source."""
 _NOTED = "plugins"
+_TEXTS = ("name", "label", "digest")
 _MOST_SOURCE = 4 * 2**20  # bytes of a plug-in that are kept for the report
 
 
@@ -126,12 +127,12 @@ def _noted(folder: Path, ledger: Ledger | None) -> list[StudyPlugin]:
 
 def _plugins_of(found: Any) -> Iterable[StudyPlugin]:
     for one in found if isinstance(found, list) else []:
-        texts = [one.get(field) for field in ("name", "label", "digest")] if isinstance(one, dict) else []
-        if not texts or not all(isinstance(text, str) for text in texts):
+        if not isinstance(one, dict) or not all(isinstance(one.get(field), str) for field in _TEXTS):
             continue
         source = one.get("source")
         kept = source if isinstance(source, dict) else {}
-        yield StudyPlugin(*texts, {str(path): text for path, text in kept.items() if isinstance(text, str)})
+        texts = {str(path): text for path, text in kept.items() if isinstance(text, str)}
+        yield StudyPlugin(one["name"], one["label"], one["digest"], texts)
 
 
 def _with_source(plugin: Plugin) -> StudyPlugin:
