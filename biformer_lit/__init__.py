@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         image_transform,
         register_dataset,
     )
+    from biformer_lit.data.own_transforms import register_transform
     from biformer_lit.extending import load_plugin
     from biformer_lit.plugins import AtomicCheckpointIO
     from biformer_lit.tasks import (
@@ -70,6 +71,7 @@ __all__ = [
     "record_routing",
     "register_dataset",
     "register_task",
+    "register_transform",
 ]
 
 _HOMES = {
@@ -86,6 +88,7 @@ _HOMES = {
         "data",
     ),
     "load_plugin": "extending",
+    "register_transform": "data.own_transforms",
     "recipe": "cli.reading",
     **dict.fromkeys(
         ("BiFormerTask", "ClassificationTask", "DetectionTask", "SegmentationTask", "load_task", "register_task"),

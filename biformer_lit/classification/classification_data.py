@@ -28,6 +28,7 @@ from biformer_lit.data.labels import (
     streamed_classes,
 )
 from biformer_lit.data.normalisation import IMAGENET_MEAN, IMAGENET_STD, Triple, require_normalisation
+from biformer_lit.data.own_transforms import OwnTransforms
 from biformer_lit.data.preprocessing import ALWAYS, Transform
 from biformer_lit.data.samples import Part, Read, Source
 from biformer_lit.data.telling import count_numbers
@@ -206,7 +207,9 @@ class ClassificationDataModule(NumberedClasses, HFDataModule):
     def reader(self, image_column: str, part: Part) -> Read:
         """The function that makes a sample of a stored row; see ``HFDataModule``."""
         if part == "train":
-            transform = train_transform(self.augmentation, self.image_size, self.mean, self.std)
+            transform = train_transform(
+                self.augmentation, self.image_size, self.mean, self.std, OwnTransforms(self.transforms)
+            )
         else:
             interpolation = self.augmentation.interpolation
             transform = eval_transform(self.image_size, self.crop_pct, self.mean, self.std, interpolation)

@@ -10,6 +10,7 @@ from torchvision import transforms
 
 from biformer_lit.data.checks import require
 from biformer_lit.data.normalisation import Triple
+from biformer_lit.data.own_transforms import OwnTransforms
 from biformer_lit.data.preprocessing import Transform
 from biformer_lit.errors import ConfigError
 
@@ -82,7 +83,9 @@ def _check_policy(policy: str) -> None:
         raise ConfigError(f"data.init_args.augmentation.rand_augment: {policy!r} {remedy}") from error
 
 
-def train_transform(augmentation: Augmentation, image_size: int, mean: Triple, std: Triple) -> Transform:
+def train_transform(
+    augmentation: Augmentation, image_size: int, mean: Triple, std: Triple, own: OwnTransforms | None = None
+) -> Transform:
     """Transform for training.
 
     Args:
@@ -90,6 +93,7 @@ def train_transform(augmentation: Augmentation, image_size: int, mean: Triple, s
         image_size: Height and width of the result in pixels.
         mean: Mean of each channel, for pixel values 0..1.
         std: Standard deviation of each channel.
+        own: What the user registered, applied before the normalisation.
 
     Returns:
         Function from an RGB image to a float32 tensor of shape (3, image_size, image_size).
@@ -121,7 +125,8 @@ def train_transform(augmentation: Augmentation, image_size: int, mean: Triple, s
             crop = [resize, transforms.RandomCrop(image_size, padding=image_size // 8)]
         flip = [transforms.RandomHorizontalFlip(augmentation.hflip)] if augmentation.hflip else []
         geometry = transforms.Compose([*crop, *flip])
-    steps: Transform = transforms.Compose([*geometry.transforms, *colour.transforms, *final.transforms])
+    between = [own.on_picture] if own else []
+    steps: Transform = transforms.Compose([*geometry.transforms, *colour.transforms, *between, *final.transforms])
     return steps
 
 

@@ -31,6 +31,7 @@ from biformer_lit.data.loaders import (
 )
 from biformer_lit.data.loading import find_split, load_splits, split_to_predict
 from biformer_lit.data.named_sets import DIGITS, SETS
+from biformer_lit.data.own_transforms import require_transforms
 from biformer_lit.data.preprocessing import PreparedImages
 from biformer_lit.data.samples import PARTS, Part, Read, RowDataset, RowStream, Skipped, Source
 from biformer_lit.data.sampling import EvalSampler, TrainSampler
@@ -85,6 +86,8 @@ class HFDataModule(PreparedImages, ToldData, LightningDataModule):
             them.
         unlabelled: Take the images as unlabelled whatever the data says, for ``predict``: a folder whose sub-folders
             are no classes of the network, for instance.
+        transforms: Names of transforms of your own (``register_transform``, in a plug-in), applied in this order to
+            training images after the augmentation and before the normalisation.
 
     Raises:
         ConfigError: If an argument is out of its range.
@@ -116,6 +119,7 @@ class HFDataModule(PreparedImages, ToldData, LightningDataModule):
         predict_split: str | None = None,
         files_root: str | None = None,
         unlabelled: bool = False,
+        transforms: tuple[str, ...] = (),
     ) -> None:
         super().__init__()
         self.dataset, self.config_name, self.revision = dataset, config_name, revision
@@ -128,7 +132,8 @@ class HFDataModule(PreparedImages, ToldData, LightningDataModule):
         self.value_range, self.bands = value_range, bands
         self.rendering = Rendering(value_range, bands)
         self.predict_split, self.files_root = predict_split, files_root
-        self.unlabelled = unlabelled
+        self.unlabelled, self.transforms = unlabelled, tuple(transforms)
+        require_transforms(self.transforms)
         if unlabelled:
             self._no_classes = "data.init_args.unlabelled: true, so nothing can be learnt or measured; use predict"
         check_loading(self, named=self.dataset in SETS)

@@ -15,6 +15,7 @@ from torchvision.transforms.v2 import functional as TF
 
 from biformer_lit.data.checks import require
 from biformer_lit.data.normalisation import Triple, normalise
+from biformer_lit.data.own_transforms import OwnTransforms
 from biformer_lit.dense.pixel_transforms import common_size, photometric_distortion, resize_pair
 from biformer_lit.detection.boxes import sound_boxes
 from biformer_lit.detection.object_masks import has_pixels
@@ -95,9 +96,19 @@ class TrainBoxes:
         size: How large images are fed.
         mean: Mean of each channel, for pixel values 0..1.
         std: Standard deviation of each channel.
+        own: What the user registered, applied before the normalisation; it may change the size of the image. Objects
+            that it leaves under one pixel wide or high, or without a pixel of their mask, are left out.
     """
 
-    def __init__(self, augmentation: DetectionAugmentation, size: ImageSize, mean: Triple, std: Triple) -> None:
+    def __init__(
+        self,
+        augmentation: DetectionAugmentation,
+        size: ImageSize,
+        mean: Triple,
+        std: Triple,
+        own: OwnTransforms | None = None,
+    ) -> None:
+        self.own = own
         self.augmentation, self.size, self.mean, self.std = augmentation, size, mean, std
         self.crop = v2.RandomIoUCrop()
         self.distort = photometric_distortion()
@@ -123,9 +134,13 @@ class TrainBoxes:
                 picture, boxes, masks = flip(picture), flip(boxes), flip(masks)
         if settings.photometric:
             picture = self.distort(picture)
-        moved = {"boxes": boxes.as_subclass(Tensor), "labels": labels}
+        known = {"boxes": boxes, "labels": labels} | ({"masks": masks} if masked else {})
+        if self.own:
+            result = self.own({"image": picture, **known})
+            large = sound_boxes(result["boxes"].as_subclass(Tensor), result["boxes"].canvas_size)[1]
+            picture, known = result["image"], {name: result[name].as_subclass(Tensor)[large] for name in known}
+        moved = {name: value.as_subclass(Tensor) for name, value in known.items()}
         if masked:
-            moved["masks"] = masks.as_subclass(Tensor)
             moved = select(moved, has_pixels(moved["masks"]))
         return normalise(picture, self.mean, self.std), moved
 

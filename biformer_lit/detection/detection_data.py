@@ -25,6 +25,7 @@ from biformer_lit.data.labels import (
     streamed_classes,
 )
 from biformer_lit.data.loaders import Collate
+from biformer_lit.data.own_transforms import OwnTransforms
 from biformer_lit.data.preprocessing import ALWAYS, Transform
 from biformer_lit.data.samples import Part, Read, Source
 from biformer_lit.data.survey import Inspect
@@ -347,7 +348,7 @@ class DetectionDataModule(NumberedClasses, DenseDataModule):
         size = ImageSize(self.image_size, self.max_size)
         transform: BoxTransform = EvalBoxes(size, self.mean, self.std)
         if part == "train":
-            transform = TrainBoxes(self.augmentation, size, self.mean, self.std)
+            transform = TrainBoxes(self.augmentation, size, self.mean, self.std, OwnTransforms(self.transforms))
         objects = None
         if self._fields is not None and self._classes is not None:
             source = self._source(part)

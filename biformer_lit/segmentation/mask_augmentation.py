@@ -15,6 +15,7 @@ from torchvision.transforms.v2 import functional as TF
 from biformer_lit.data.checks import require
 from biformer_lit.data.labels import Integers
 from biformer_lit.data.normalisation import Triple, normalise
+from biformer_lit.data.own_transforms import OwnTransforms
 from biformer_lit.dense.pixel_transforms import common_size, photometric_distortion, resize_pair
 
 Pair = tuple[Tensor, Tensor]
@@ -64,6 +65,7 @@ class TrainPair:
         mean: Mean of each channel, for pixel values 0..1.
         std: Standard deviation of each channel.
         ignore_index: The number that means no class.
+        own: What the user registered, applied before the normalisation.
     """
 
     def __init__(
@@ -73,7 +75,9 @@ class TrainPair:
         mean: Triple,
         std: Triple,
         ignore_index: int,
+        own: OwnTransforms | None = None,
     ) -> None:
+        self.own = own
         self.augmentation, self.size, self.mean, self.std = augmentation, size, mean, std
         self.ignore_index = ignore_index
         self.distort = photometric_distortion()
@@ -94,6 +98,9 @@ class TrainPair:
             before, behind = behind, before
         if settings.photometric:
             picture = self.distort(picture)
+        if self.own:
+            moved = self.own({"image": picture, "mask": mask})
+            picture, mask = moved["image"], moved["mask"]
         picture = normalise(picture, self.mean, self.std)
         return _pad(picture, mask, (before, behind, above, below), self.ignore_index)
 

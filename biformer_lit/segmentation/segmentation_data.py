@@ -17,6 +17,7 @@ from biformer_lit.data.images.rendering import PLAIN, Rendering
 from biformer_lit.data.labels import Integers
 from biformer_lit.data.loaders import Collate
 from biformer_lit.data.named_sets import EMBEDDED
+from biformer_lit.data.own_transforms import OwnTransforms
 from biformer_lit.data.preprocessing import ALWAYS, Transform
 from biformer_lit.data.samples import Part, Read, Source
 from biformer_lit.data.survey import Inspect
@@ -239,7 +240,8 @@ class SegmentationDataModule(NumberedClasses, DenseDataModule):
         """The function that makes a sample of a stored row; see ``HFDataModule``."""
         transform: PairTransform = EvalPair(self.eval_size, self.mean, self.std)
         if part == "train":
-            transform = TrainPair(self.augmentation, self._crop, self.mean, self.std, self.ignore_index)
+            own = OwnTransforms(self.transforms, self.ignore_index)
+            transform = TrainPair(self.augmentation, self._crop, self.mean, self.std, self.ignore_index, own)
         labels = None
         if self._mask_column is not None:
             labels = self._label_range(part)
