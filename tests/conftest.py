@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-import biformer_lit.kinds  # noqa: F401  (what it registers stays after a test)
+import biformer_lit.shipped_kinds  # noqa: F401  (what it registers stays after a test)
 from biformer_lit.extending import plugin_loading
 from biformer_lit.registry import Registry
 
