@@ -23,7 +23,7 @@ def register_task(
     complete: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
     check_target: Callable[[Any, BiFormerTask], None] | None = None,
     predictions: str = "predictions",
-    files: OpenFiles | None = None,
+    files: "OpenFiles | None" = None,
     panels: type[Callback] | None = None,
     confusion: bool = False,
     background: bool = False,
