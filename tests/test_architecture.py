@@ -160,7 +160,7 @@ def test_files_have_names_of_their_own(root):
 
 
 def test_the_walk_sees_imports(root):
-    found = rooms(root / "biformer_lit/backbone/biformer.py")
+    found = rooms(root / "biformer_lit/attention/bra.py")
     assert {"attention", "ops", "errors"} <= found
     assert "tasks" not in rooms(root / "biformer_lit/kinds.py")
 

@@ -1,13 +1,18 @@
 """Base of all attention patterns: projections, local context enhancement, and the contract."""
 
+import inspect
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
+from biformer_lit.attention.settings import Declared, Place, declared
 from biformer_lit.errors import ConfigError
 from biformer_lit.ops.depthwise import depthwise_conv2d
+from biformer_lit.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,8 @@ class Attention(nn.Module, ABC):
 
     The query, key and value projection, the local context enhancement (LCE, a depthwise convolution added to
     the attended values; ``lepe`` in the released code) and the output projection are written here once, so
-    that patterns compare like with like.
+    that patterns compare like with like. The keyword-only arguments of a subclass, and those of its :meth:`build`, are
+    its settings in a network; see :mod:`biformer_lit.attention.settings`.
 
     Args:
         dim: Channels C.
@@ -71,10 +77,39 @@ class Attention(nn.Module, ABC):
         check_choice("lce_input", lce_input, ("value", "input"))
         self.dim = dim
         self.heads = heads
+        self.head_dim = dim // heads
         self.lce_input = lce_input
         self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
         self.lce = LocalContext(dim, dim, lce, padding=lce // 2, groups=dim) if lce else None
         self.proj = nn.Linear(dim, dim)
+
+    @classmethod
+    def declared_settings(cls) -> Iterator[Declared]:
+        """The settings that a network takes for this pattern: those of its constructor and of :meth:`build`.
+
+        Raises:
+            ConfigError: If one has no type or no default.
+        """
+        own = [kind for kind in cls.__mro__ if issubclass(kind, Attention) and kind is not Attention]
+        for name in ("__init__", "build"):
+            for kind in own:
+                if name not in vars(kind):
+                    continue
+                function = getattr(kind, name)
+                doc = kind.__doc__ if name == "__init__" else function.__doc__
+                yield from (setting for setting in declared(function, doc) if setting.name not in SHARED)
+                if not _hands_on(function):
+                    break
+
+    @classmethod
+    def build(cls, place: Place, **settings: Any) -> "Attention":
+        """Make the module of one block; override it where that depends on the place, with further settings.
+
+        Args:
+            place: Where in the network it stands.
+            **settings: The settings of its stage.
+        """
+        return cls(place.dim, place.heads, lce=place.lce, **settings)
 
     @abstractmethod
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -101,11 +136,27 @@ class Attention(nn.Module, ABC):
         """Map (N, H, W, C) of any height and width to a map of the same shape."""
         q, k, v = self.qkv(x).chunk(3, dim=-1)
         out = self.attend(q, k, v)
+        if not torch.compiler.is_compiling() and out.shape != v.shape:
+            raise ConfigError(
+                f"{type(self).__name__}.attend: returned {tuple(out.shape)} for queries {tuple(q.shape)}; return a map "
+                "(N, H, W, C) of the same shape"
+            )
         if self.lce is not None:
             local = v if self.lce_input == "value" else x
             out = out + self.lce(local.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         projected: Tensor = self.proj(out)
         return projected
+
+
+PATTERNS: Registry[type[Attention]] = Registry("attention pattern")
+"""What ``attention`` can be."""
+SHARED = {name for name, p in inspect.signature(Attention).parameters.items() if p.kind is p.KEYWORD_ONLY}
+"""Arguments of all patterns' modules; of these a network sets only ``lce``, in its layout."""
+
+
+def _hands_on(function: Any) -> bool:
+    """Whether what it does not name goes to the class above."""
+    return any(p.kind is p.VAR_KEYWORD for p in inspect.signature(function).parameters.values())
 
 
 def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:

@@ -1,6 +1,7 @@
 """Bi-level routing attention (the paper's figure 1 f and section 3.2)."""
 
-from typing import Literal, TypeAlias, get_args
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import torch
 import torch.nn.functional as F
@@ -8,20 +9,16 @@ from torch import Tensor
 
 from biformer_lit.attention.base import Attention, AttentionCost, check_choice
 from biformer_lit.attention.record import Recorder, RoutingRecord
+from biformer_lit.attention.rules import ROUTINGS, RegionView, Router, rule_settings, settings_of_rule
+from biformer_lit.attention.settings import ONE_FOR_ALL, Declared, Place, Setting
 from biformer_lit.errors import ConfigError
 from biformer_lit.ops import (
     BACKENDS,
     Backend,
     RegionGrid,
-    Routing,
     RoutingPool,
-    affinities,
     attend,
-    best,
     optimal_regions,
-    route_by_seed,
-    route_locally,
-    route_randomly,
 )
 
 TopK: TypeAlias = int | Literal["all"]
@@ -41,7 +38,7 @@ class BiLevelRoutingAttention(Attention):
             a side; then at most those are read.
         regions: S, regions per side, or a pair (rows, columns), or ``auto``: the S that takes the fewest
             multiply-adds on the map at hand, :func:`biformer_lit.ops.optimal_regions`.
-        routing: How the regions are chosen. ``topk``: by affinity. Controls without content: ``random``: drawn anew
+        routing: How the regions are chosen. ``topk``: the most affine. Controls without content: ``random``: drawn anew
             for each image and pass, in evaluation too; ``random_fixed``: drawn once for each layer, and
             kept in the checkpoint as the number ``routing_seed``; ``local``: the nearest.
         routing_pool: How a region's tokens become its descriptor: ``mean``, as released, or ``max``.
@@ -59,7 +56,10 @@ class BiLevelRoutingAttention(Attention):
             channels-first code does, regions have ``size // S`` tokens per side, so that there are more than
             S of them, and zero keys and values take part in the softmax.
         lce: See :class:`Attention`.
-        backend: See :func:`biformer_lit.ops.attend`.
+        backend: How routed attention is computed; all give the same numbers. ``reference`` (slow, the truth),
+            ``gather_sdpa``, ``gather_matmul``, ``masked_sdpa``, ``masked_matmul``, ``triton`` (a fused kernel for
+            GPUs), or ``auto``: chosen by device, type and the share of the map that is routed, never ``triton``.
+        **rule: The rule's own settings, where it is a plug-in's.
 
     Raises:
         ConfigError: On a value out of its range.
@@ -70,19 +70,20 @@ class BiLevelRoutingAttention(Attention):
         dim: int,
         heads: int,
         *,
-        topk: TopK = 4,
+        topk: Annotated[TopK, Setting(default=(1, 4, 16, "all"), where_full="all")] = 4,
         regions: Regions = 7,
-        routing: Routing = "topk",
+        routing: Annotated[str, ROUTINGS] = "topk",
         routing_pool: RoutingPool = "mean",
         routing_heads: RoutingHeads = "shared",
         routing_gradient: bool = False,
-        scale: Literal["released", "head"] = "released",
-        padding: Padding = "masked",
+        scale: Annotated[Literal["released", "head"], ONE_FOR_ALL] = "released",
+        padding: Annotated[Padding, ONE_FOR_ALL] = "masked",
         lce: int = 5,
-        backend: Backend = "auto",
+        backend: Annotated[Backend, ONE_FOR_ALL] = "auto",
+        **rule: Any,
     ) -> None:
         super().__init__(dim, heads, lce=lce)
-        check_choice("routing", routing, get_args(Routing))
+        check_choice("routing", routing, tuple(ROUTINGS))
         check_choice("routing_pool", routing_pool, get_args(RoutingPool))
         check_choice("routing_heads", routing_heads, get_args(RoutingHeads))
         check_choice("scale", scale, ("released", "head"))
@@ -92,16 +93,36 @@ class BiLevelRoutingAttention(Attention):
         self.topk = topk
         self.routing = routing
         self.routing_pool: RoutingPool = routing_pool
-        self.routing_heads = heads if routing_heads == "per_head" else None
+        self.per_head = routing_heads == "per_head"
         self.routing_gradient = routing_gradient
         self.scale = (dim if scale == "released" else dim // heads) ** -0.5
         self.padding = padding
         self.backend: Backend = backend
         self.recorder: Recorder | None = None  # see record_routing
+        routed = self.routed_heads()
+        self.router: Router = ROUTINGS[routing].make(routed * self.head_dim, routed if self.per_head else None, **rule)
         self.routing_seed: Tensor | None
-        seed = torch.zeros((), dtype=torch.int64) if routing == "random_fixed" else None
+        seed = torch.zeros((), dtype=torch.int64) if ROUTINGS[routing].seeded else None
         self.register_buffer("routing_seed", seed)
         self.draw_buffers()
+
+    @classmethod
+    def declared_settings(cls) -> Iterator[Declared]:
+        """See :meth:`Attention.declared_settings`; those of all routing rules are among them."""
+        yield from super().declared_settings()
+        yield from rule_settings()
+
+    @classmethod
+    def build(cls, place: Place, **settings: Any) -> Attention:
+        """See :meth:`Attention.build`."""
+        return super().build(place, **settings_of_rule(settings["routing"], settings))
+
+    def routed_heads(self) -> int:
+        """Number of heads that read routed regions, whose maps alone :meth:`attend` is given.
+
+        All of them, unless a subclass has other keys for some.
+        """
+        return self.heads
 
     def draw_buffers(self, generator: torch.Generator | None = None) -> None:
         """Draw the seed of ``routing: random_fixed`` anew."""
@@ -137,16 +158,11 @@ class BiLevelRoutingAttention(Attention):
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attended values (N, H, W, C); see :meth:`Attention.attend`."""
-        grid = self.grid(q.shape[1], q.shape[2])
-        affinity = self._affinity(q, k, grid)
-        index = self._choose(q, affinity, grid)
-        bias = None
-        if self.routing_gradient and affinity is not None:
-            channels = self.dim if self.routing_heads is None else self.dim // self.heads
-            bias = affinity.gather(-1, index) * channels**-0.5
-        if self.recorder is not None and affinity is not None:
-            self._record(self.recorder, q, k, grid, affinity, index, bias)
-        return attend(q, k, v, index, grid, heads=self.heads, scale=self.scale, bias=bias, backend=self.backend)
+        regions, index, bias = self._route(q, k)
+        heads = q.shape[-1] // self.head_dim
+        if self.recorder is not None:
+            self._record(self.recorder, q, k, regions, index, bias)
+        return attend(q, k, v, index, regions.grid, heads=heads, scale=self.scale, bias=bias, backend=self.backend)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, H, W, C) of any height and width to a map of the same shape."""
@@ -163,66 +179,57 @@ class BiLevelRoutingAttention(Attention):
         return height + -height % self.regions[0], width + -width % self.regions[1]
 
     def cost(self, height: int, width: int) -> AttentionCost:
-        """See :meth:`Attention.cost`. Affinities count as far as the chosen routing computes them."""
-        grid = self.grid(*self.padded_map(height, width))
+        """See :meth:`Attention.cost`."""
+        grid, dim = self.grid(*self.padded_map(height, width)), self.routed_heads() * self.head_dim
         topk = self._topk(grid)
-        gathered = 2 * grid.count * topk * grid.tokens * self.dim
-        needs_affinity = self.routing == "topk" or self.routing_gradient
-        return AttentionCost(grid.count**2 * self.dim if needs_affinity else 0, grid.tokens * gathered, gathered)
+        gathered = 2 * grid.count * topk * grid.tokens * dim
+        routing = self.router.cost(grid, topk, dim, learns=self.routing_gradient)
+        return AttentionCost(routing, grid.tokens * gathered, gathered)
 
     def extra_repr(self) -> str:
         """The settings that the parameters do not show."""
         return (
             f"topk={self.topk}, regions={self.regions}, routing={self.routing}, routing_pool={self.routing_pool}, "
-            f"routing_heads={'shared' if self.routing_heads is None else 'per_head'}, "
+            f"routing_heads={'per_head' if self.per_head else 'shared'}, "
             f"routing_gradient={self.routing_gradient}, padding={self.padding}, heads={self.heads}"
         )
 
     def _topk(self, grid: RegionGrid) -> int:
         return grid.count if self.topk == "all" else min(int(self.topk), grid.count)
 
-    def _affinity(self, q: Tensor, k: Tensor, grid: RegionGrid) -> Tensor | None:
-        """Affinities (N, R, R) or (N, heads, R, R), None where nothing asks for them."""
-        if self.routing != "topk" and not self.routing_gradient and self.recorder is None:
-            return None
-        with torch.set_grad_enabled(self.routing_gradient and torch.is_grad_enabled()):
-            return affinities(q, k, grid, pool=self.routing_pool, heads=self.routing_heads)
-
-    def _choose(self, q: Tensor, affinity: Tensor | None, grid: RegionGrid) -> Tensor:
-        """Routed regions (N, R, k) or (N, heads, R, k)."""
-        topk = self._topk(grid)
-        shape = (q.shape[0],) if self.routing_heads is None else (q.shape[0], self.routing_heads)
-        if self.routing == "random":
-            return route_randomly(shape, grid, topk, q.device)
-        if self.routing == "local":
-            return route_locally(grid, topk, q.device).expand(*shape, -1, -1)
-        if self.routing_seed is not None:
-            index = route_by_seed(self.routing_seed, self.routing_heads or 1, grid, topk)
-            return (index[0] if self.routing_heads is None else index).expand(*shape, -1, -1)
-        assert affinity is not None  # noqa: S101 (routing is topk)
-        return best(affinity.detach(), topk)
+    def _route(self, q: Tensor, k: Tensor) -> tuple[RegionView, Tensor, Tensor | None]:
+        """The regions, which of them each reads, and what that adds to the products of queries and keys."""
+        regions = RegionView(
+            q,
+            k,
+            self.grid(q.shape[1], q.shape[2]),
+            pool=self.routing_pool,
+            heads=q.shape[-1] // self.head_dim if self.per_head else None,
+            learns=self.routing_gradient,
+            seed=self.routing_seed,
+        )
+        index, score = self.router(regions, self._topk(regions.grid))
+        if not self.routing_gradient:
+            return regions, index, None
+        if score is None:
+            channels = self.head_dim if self.per_head else q.shape[-1]
+            score = regions.affinity().gather(-1, index) * channels**-0.5
+        return regions, index, score
 
     def _record(
-        self,
-        recorder: Recorder,
-        q: Tensor,
-        k: Tensor,
-        grid: RegionGrid,
-        affinity: Tensor,
-        index: Tensor,
-        bias: Tensor | None,
+        self, recorder: Recorder, q: Tensor, k: Tensor, regions: RegionView, index: Tensor, bias: Tensor | None
     ) -> None:
         def by_head(x: Tensor) -> Tensor:
-            return (x.unsqueeze(1) if x.ndim == 3 else x).detach()
+            return (x if self.per_head else x.unsqueeze(1)).detach()
 
         recorder(
             RoutingRecord(
                 by_head(index),
-                by_head(affinity),
-                grid,
+                by_head(regions.affinity()),
+                regions.grid,
                 q.detach(),
                 k.detach(),
-                self.heads,
+                q.shape[-1] // self.head_dim,
                 self.scale,
                 None if bias is None else by_head(bias),
             )

@@ -1,11 +1,14 @@
 """Deformable attention (the paper's figure 1 e), as in DAT (https://arxiv.org/abs/2201.00520)."""
 
+from typing import Annotated
+
 import torch
 import torch.nn.functional as F
 from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
 from biformer_lit.attention.base import Attention, AttentionCost, check_least
+from biformer_lit.attention.settings import Setting
 from biformer_lit.errors import ConfigError
 from biformer_lit.ops import attend_groups
 
@@ -20,9 +23,10 @@ class DeformableAttention(Attention):
     Args:
         dim: Channels C.
         heads: Number of heads; divides ``dim``.
-        deform_stride: Tokens per side for each point: a map of H x W has ceil(H / stride) x ceil(W / stride) points.
-        deform_groups: Groups of heads that have points of their own; divides ``heads``.
-        deform_range: How far a point may move, in distances between the points.
+        deform_stride: Tokens per side for each point, for ``deformable``: a map of H x W has
+            ceil(H / stride) x ceil(W / stride) points. A network's default, DAT's, makes 7 x 7 points at 224.
+        deform_groups: Groups of heads that have points of their own, for ``deformable``; divides the heads.
+        deform_range: How far a point may move, for ``deformable``, in distances between the points.
         lce: See :class:`Attention`.
 
     Raises:
@@ -34,7 +38,7 @@ class DeformableAttention(Attention):
         dim: int,
         heads: int,
         *,
-        deform_stride: int = 1,
+        deform_stride: Annotated[int, Setting(default=(8, 4, 2, 1))] = 1,
         deform_groups: int = 1,
         deform_range: float = 1.0,
         lce: int = 5,

@@ -1,8 +1,11 @@
 """Dilated attention (the paper's figure 1 d): a grid with gaps over the whole map, as in MaxViT's grid attention."""
 
+from typing import Annotated
+
 from torch import Tensor
 
 from biformer_lit.attention.base import Attention, AttentionCost, check_least
+from biformer_lit.attention.settings import Setting
 from biformer_lit.ops import RegionGrid, attend_groups, merge, partition
 from biformer_lit.ops.regions import at_most
 
@@ -15,14 +18,17 @@ class DilatedAttention(Attention):
     Args:
         dim: Channels C.
         heads: Number of heads; divides ``dim``.
-        dilation: Distance between neighbouring keys in tokens; 1 is full attention.
+        dilation: Distance between neighbouring keys in tokens, for ``dilated``; 1 is full attention. A network's
+            default leaves 7 x 7 keys at 224.
         lce: See :class:`Attention`.
 
     Raises:
         ConfigError: On a value out of its range.
     """
 
-    def __init__(self, dim: int, heads: int, *, dilation: int = 1, lce: int = 5) -> None:
+    def __init__(
+        self, dim: int, heads: int, *, dilation: Annotated[int, Setting(default=(8, 4, 2, 1))] = 1, lce: int = 5
+    ) -> None:
         super().__init__(dim, heads, lce=lce)
         check_least("dilation", dilation)
         self.dilation = dilation

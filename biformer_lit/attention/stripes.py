@@ -1,11 +1,14 @@
 """Cross-shaped stripes (the paper's figure 1 c), as in CSWin (https://arxiv.org/abs/2107.00652)."""
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
 from biformer_lit.attention.base import Attention, AttentionCost, check_least
+from biformer_lit.attention.settings import Setting
 from biformer_lit.errors import ConfigError
-from biformer_lit.ops import RegionGrid, attend_groups, merge, partition
+from biformer_lit.ops import RegionGrid, attend_within
 from biformer_lit.ops.regions import at_most
 
 
@@ -15,14 +18,21 @@ class StripesAttention(Attention):
     Args:
         dim: Channels C.
         heads: Number of heads, at least 2; divides ``dim``. Of an odd number the horizontal stripes get one less.
-        stripe_width: Tokens across a stripe.
+        stripe_width: Tokens across a stripe, for ``stripes``; a network's default is CSWin's.
         lce: See :class:`Attention`.
 
     Raises:
         ConfigError: On a value out of its range.
     """
 
-    def __init__(self, dim: int, heads: int, *, stripe_width: int = 1, lce: int = 5) -> None:
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        *,
+        stripe_width: Annotated[int, Setting(default=(1, 2, 7, 7))] = 1,
+        lce: int = 5,
+    ) -> None:
         super().__init__(dim, heads, lce=lce)
         check_least("stripe_width", stripe_width)
         if heads < 2:
@@ -44,10 +54,8 @@ class StripesAttention(Attention):
         start, parts = 0, []
         for heads, grid in self.halves(q.shape[1], q.shape[2]):
             channels = heads * (self.dim // self.heads)
-            query, key, value = (partition(x[..., start : start + channels], grid) for x in (q, k, v))
-            valid = grid.valid_tokens(q.device)
-            mask = None if valid is None else valid.unsqueeze(1)
-            parts.append(merge(attend_groups(query, key, value, heads=heads, mask=mask), grid))
+            query, key, value = (x[..., start : start + channels] for x in (q, k, v))
+            parts.append(attend_within(query, key, value, grid, heads=heads))
             start += channels
         return torch.cat(parts, dim=-1)
 

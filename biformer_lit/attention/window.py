@@ -1,9 +1,12 @@
 """Window attention (the paper's figure 1 b), plain and shifted as in Swin (https://arxiv.org/abs/2103.14030)."""
 
+from typing import Annotated, Any
+
 import torch
 from torch import Tensor
 
 from biformer_lit.attention.base import Attention, AttentionCost, check_least
+from biformer_lit.attention.settings import BY_PLACE, ONE_FOR_ALL, Place
 from biformer_lit.ops import RegionGrid, attend_groups, merge, partition
 from biformer_lit.ops.regions import at_most, pad
 
@@ -19,7 +22,7 @@ class WindowAttention(Attention):
     Args:
         dim: Channels C.
         heads: Number of heads; divides ``dim``.
-        window: Tokens per side of a window.
+        window: Tokens per side of a window, for ``window``.
         shifted: Shift the windows by half a window; Swin does so in every second block.
         lce: See :class:`Attention`.
 
@@ -27,11 +30,24 @@ class WindowAttention(Attention):
         ConfigError: On a value out of its range.
     """
 
-    def __init__(self, dim: int, heads: int, *, window: int = 7, shifted: bool = False, lce: int = 5) -> None:
+    def __init__(
+        self, dim: int, heads: int, *, window: int = 7, shifted: Annotated[bool, BY_PLACE] = False, lce: int = 5
+    ) -> None:
         super().__init__(dim, heads, lce=lce)
         check_least("window", window)
         self.window = window
         self.shifted = shifted
+
+    @classmethod
+    def build(cls, place: Place, *, shift: Annotated[bool, ONE_FOR_ALL] = True, **settings: Any) -> Attention:
+        """Make the module of one block.
+
+        Args:
+            place: Where in the network it stands.
+            shift: Whether the windows of every second block of a stage are shifted by half.
+            **settings: The settings of its stage.
+        """
+        return super().build(place, shifted=shift and place.block % 2 == 1, **settings)
 
     def grid(self, height: int, width: int) -> RegionGrid:
         """The windows of a map of this size before they are shifted."""

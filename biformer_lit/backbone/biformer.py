@@ -9,14 +9,11 @@ import torch
 from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
-from biformer_lit.attention import Padding, Regions, RoutingHeads, TopK
+from biformer_lit.backbone.architecture import PatternName, attention_builder, check_layout, per_stage
 from biformer_lit.backbone.blocks import Block, Stage, Stem, build_downsample, build_stem
 from biformer_lit.backbone.initial import draw_weights, fresh_seed
-from biformer_lit.backbone.patterns import Pattern, attention_builder
-from biformer_lit.backbone.settings import check_scalars, per_stage
 from biformer_lit.backbone.weights import check_fits, is_released, rename_released
 from biformer_lit.errors import CheckpointError, ConfigError
-from biformer_lit.ops import Backend, Routing, RoutingPool
 
 logger = logging.getLogger(__name__)
 
@@ -42,37 +39,10 @@ class BiFormer(nn.Module):
         attention: Which keys a query sees: ``bra`` (the routed regions), ``full`` (all), ``window``, ``stripes``,
             ``dilated`` or ``deformable``; per stage. The release uses full attention in the last stage, where
             the paper says top-k = S * S, which is the same set of keys.
-        topk: Regions that a region reads, or ``all``; per stage. Stages of full attention take ``all``.
-        regions: S, regions per side, or a pair (rows, columns), or ``auto``; per stage. This and the following
-            settings of routing are explained at :class:`BiLevelRoutingAttention`.
-        routing: ``topk``, ``random``, ``random_fixed`` or ``local``; per stage.
-        routing_pool: ``mean`` or ``max``; per stage.
-        routing_heads: ``shared`` or ``per_head``; per stage.
-        routing_gradient: Whether the router learns; per stage.
-        window: Tokens per side of a window, for ``window``; per stage.
-        shift: Whether the windows of every second block of a stage are shifted by half.
-        stripe_width: Tokens across a stripe, for ``stripes``; per stage. The default is CSWin's.
-        dilation: Distance between neighbouring keys, for ``dilated``; per stage. The default leaves 7 x 7 keys
-            at 224.
-        deform_stride: Tokens per side for each point, for ``deformable``; per stage. The default, DAT's, makes 7 x 7
-            points at 224.
-        deform_groups: Groups of heads with points of their own; per stage.
-        deform_range: How far a point may move, in distances between the points; per stage.
         lce: Kernel size of the local context enhancement, 0 = none; per stage.
-        scale: ``released``: BRA multiplies query-key products by ``dim ** -0.5``; ``head``: by
-            ``head_dim ** -0.5``, as the paper's equation says. Released weights need ``released``.
-        padding: What happens where S does not divide a map; see :class:`BiLevelRoutingAttention`. The default
-            is ``masked``, because the released padding lets padded tokens vote: on an 8x8 map cut by 7, with
-            all regions read, it is 13 % off the dense attention that it should equal.
-        full_heads: Heads of full attention in the last stage: 8 whatever the width, as released, or 0 for
-            ``dim / head_dim``, as the paper's uniform head size implies. In other stages full attention has
-            the heads, bias and LCE of the other patterns; so has the last with 0, True and ``value`` here.
-        full_qkv_bias: Whether the projection of full attention in the last stage has a bias: no, as released.
-        full_lce_input: What the LCE of full attention in the last stage convolves: the module's ``input``, as
-            released, or the ``value``, as the paper says and the released channels-first code does.
-        backend: How routed attention is computed; see :func:`biformer_lit.ops.attend`.
         drop_rate: Dropout before the classifier.
         drop_path_rate: Stochastic depth of the last block; it grows linearly from 0 at the first.
+        **settings: Settings of the attention patterns and routing rules, declared where they are used.
 
     Raises:
         ConfigError: On a setting that cannot work, with stage, value and remedy.
@@ -83,6 +53,7 @@ class BiFormer(nn.Module):
         in_chans: int = 3,
         num_classes: int = 1000,
         global_pool: Literal["avg", ""] = "avg",
+        *,
         depths: Sequence[int] = (2, 2, 8, 2),
         dims: Sequence[int] = (64, 128, 256, 512),
         mlp_ratio: float | Sequence[float] = 3.0,
@@ -90,56 +61,17 @@ class BiFormer(nn.Module):
         stem: Stem = "overlap",
         stem_stride: int = 4,
         cpe: int = 3,
-        attention: Pattern | Sequence[Pattern] = ("bra", "bra", "bra", "full"),
-        topk: TopK | Sequence[TopK] = (1, 4, 16, "all"),
-        regions: Regions | Sequence[Regions] = 7,
-        routing: Routing | Sequence[Routing] = "topk",
-        routing_pool: RoutingPool | Sequence[RoutingPool] = "mean",
-        routing_heads: RoutingHeads | Sequence[RoutingHeads] = "shared",
-        routing_gradient: bool | Sequence[bool] = False,
-        window: int | Sequence[int] = 7,
-        shift: bool = True,
-        stripe_width: int | Sequence[int] = (1, 2, 7, 7),
-        dilation: int | Sequence[int] = (8, 4, 2, 1),
-        deform_stride: int | Sequence[int] = (8, 4, 2, 1),
-        deform_groups: int | Sequence[int] = 1,
-        deform_range: float | Sequence[float] = 1.0,
+        attention: PatternName | Sequence[PatternName] = ("bra", "bra", "bra", "full"),
         lce: int | Sequence[int] = 5,
-        scale: Literal["released", "head"] = "released",
-        padding: Padding = "masked",
-        full_heads: int = 8,
-        full_qkv_bias: bool = False,
-        full_lce_input: Literal["input", "value"] = "input",
-        backend: Backend = "auto",
         drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
+        **settings: Any,
     ) -> None:
         super().__init__()
         seed = fresh_seed()  # before any layer takes numbers of its own
-        check_scalars(depths, dims, head_dim, cpe, in_chans, num_classes, global_pool, drop_path_rate, drop_rate)
+        check_layout(depths, dims, head_dim, cpe, in_chans, num_classes, global_pool, drop_path_rate, drop_rate)
         count = len(depths)
         ratios = per_stage("mlp_ratio", mlp_ratio, count)
-        settings = {
-            "topk": topk,
-            "regions": regions,
-            "routing": routing,
-            "routing_pool": routing_pool,
-            "routing_heads": routing_heads,
-            "routing_gradient": routing_gradient,
-            "scale": scale,
-            "padding": padding,
-            "backend": backend,
-            "window": window,
-            "shift": shift,
-            "stripe_width": stripe_width,
-            "dilation": dilation,
-            "deform_stride": deform_stride,
-            "deform_groups": deform_groups,
-            "deform_range": deform_range,
-            "full_heads": full_heads,
-            "full_qkv_bias": full_qkv_bias,
-            "full_lce_input": full_lce_input,
-        }
         build_attention = attention_builder(attention, dims, head_dim, lce, settings)
         self._told: set[int] = set()  # stages whose map was too small for their settings
         self.in_chans = in_chans

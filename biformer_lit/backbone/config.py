@@ -1,100 +1,52 @@
-"""The backbone as a group of settings, so that every factor of an ablation is one value in a config."""
+"""The backbone as a group of settings, so that every factor of an ablation is one value in a config.
 
+Nothing is declared here: the fields are the arguments of :class:`biformer_lit.BiFormer` and the settings of the
+attention patterns and routing rules, and follow them when more are registered.
+"""
+
+import inspect
+import re
+import textwrap
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import timm
 from torch import nn
 
-from biformer_lit.attention import Padding, RoutingHeads, TopK
+from biformer_lit.attention import Declared
+from biformer_lit.attention.settings import declared
 from biformer_lit.backbone import variants
-from biformer_lit.backbone.patterns import Pattern
+from biformer_lit.backbone.architecture import pattern_settings
+from biformer_lit.backbone.biformer import BiFormer
 from biformer_lit.errors import ConfigError
-from biformer_lit.ops import Backend, Routing, RoutingPool
+
+LAYOUT = {setting.name: setting for setting in declared(BiFormer.__init__, inspect.getdoc(BiFormer), of_network=True)}
+"""The network's own settings by name."""
+_SIGNATURE = inspect.signature(BiFormer.__init__)
+_BIFORMER_DOC = BiFormer.__doc__ or ""
 
 
-@dataclass(frozen=True)
 class Backbone:
     """A released variant and what is to differ from it; None keeps the variant's own value.
 
-    Every field but ``name`` and ``in_chans`` is an argument of :class:`biformer_lit.BiFormer`, where it is
-    explained.
-
     Args:
-        name: The variant: biformer_tiny, biformer_small, biformer_base, biformer_stl or biformer_stl_nchw.
+        name: The variant.
         in_chans: Channels of the input image.
-        depths: Blocks of each stage.
-        dims: Channels of each stage.
-        mlp_ratio: Hidden channels of the MLP over the stage's channels; one value or one per stage.
-        head_dim: Channels of one attention head.
-        stem: overlap (BiFormer) or patch (Swin's layout).
-        stem_stride: Down-sampling of the stem: 4 as released, 2 or 1 for small images.
-        cpe: Kernel size of the convolutional position encoding, 0 = none.
-        attention: Which keys a query sees: bra, full, window, stripes, dilated or deformable; one value or one per
-            stage.
-        topk: Regions that a region reads, or all; one value or one per stage.
-        regions: S, regions per side, or auto, or a list with one value or (rows, columns) pair per stage.
-        routing: How regions are chosen: topk, random, random_fixed or local; one value or one per stage.
-        routing_pool: How a region is described to the router: mean or max; one value or one per stage.
-        routing_heads: One choice for all heads (shared) or one for each (per_head); one value or one per stage.
-        routing_gradient: Whether the regions' affinities also weigh the attention, so that the router learns; one value
-            or one per stage.
-        window: Tokens per side of a window; one value or one per stage.
-        shift: Whether the windows of every second block are shifted.
-        stripe_width: Tokens across a stripe; one value or one per stage.
-        dilation: Distance between the keys of dilated attention; one value or one per stage.
-        deform_stride: Tokens per side for each point of deformable attention; one value or one per stage.
-        deform_groups: Groups of heads with points of their own; one value or one per stage.
-        deform_range: How far a point may move, in distances between points; one value or one per stage.
-        lce: Kernel size of the local context enhancement, 0 = none; one value or one per stage.
-        scale: released (dim ** -0.5) or head (head_dim ** -0.5).
-        padding: masked, released or released_nchw.
-        full_heads: Heads of full attention in the last stage; 0 means dim / head_dim.
-        full_qkv_bias: Whether the projection of full attention in the last stage has a bias.
-        full_lce_input: What the LCE of full attention in the last stage convolves: input (released) or value (paper).
-        backend: How routed attention is computed: auto, reference, gather_sdpa, gather_matmul, masked_sdpa,
-            masked_matmul or triton.
-        drop_rate: Dropout before the classifier.
-        drop_path_rate: Stochastic depth of the last block.
     """
 
-    name: Literal["biformer_tiny", "biformer_small", "biformer_base", "biformer_stl", "biformer_stl_nchw"] = (
-        "biformer_tiny"
-    )
+    name: str = "biformer_tiny"
     in_chans: int = 3
-    depths: list[int] | None = None
-    dims: list[int] | None = None
-    mlp_ratio: float | list[float] | None = None
-    head_dim: int | None = None
-    stem: Literal["overlap", "patch"] | None = None
-    stem_stride: int | None = None
-    cpe: int | None = None
-    attention: Pattern | list[Pattern] | None = None
-    topk: TopK | list[TopK] | None = None
-    regions: int | Literal["auto"] | list[int | Literal["auto"] | tuple[int, int]] | None = None
-    routing: Routing | list[Routing] | None = None
-    routing_pool: RoutingPool | list[RoutingPool] | None = None
-    routing_heads: RoutingHeads | list[RoutingHeads] | None = None
-    routing_gradient: bool | list[bool] | None = None
-    window: int | list[int] | None = None
-    shift: bool | None = None
-    stripe_width: int | list[int] | None = None
-    dilation: int | list[int] | None = None
-    deform_stride: int | list[int] | None = None
-    deform_groups: int | list[int] | None = None
-    deform_range: float | list[float] | None = None
-    lce: int | list[int] | None = None
-    scale: Literal["released", "head"] | None = None
-    padding: Padding | None = None
-    full_heads: int | None = None
-    full_qkv_bias: bool | None = None
-    full_lce_input: Literal["input", "value"] | None = None
-    backend: Backend | None = None
-    drop_rate: float | None = None
-    drop_path_rate: float | None = None
+
+    if TYPE_CHECKING:  # the other fields follow from what is declared elsewhere
+        __dataclass_fields__: ClassVar[dict[str, Any]]
+
+        def __init__(self, name: str = ..., in_chans: int = ..., **settings: Any) -> None: ...
+
+        def __getattr__(self, name: str) -> Any: ...
 
     def build(self, num_classes: int, **overrides: Any) -> nn.Module:
-        """The network, a timm model.
+        """Build the network, a timm model.
 
         Args:
             num_classes: Outputs of the classifier.
@@ -109,3 +61,74 @@ class Backbone:
         given = {key: value for key, value in given.items() if value is not None}
         model: nn.Module = timm.create_model(self.name, num_classes=num_classes, **given, **overrides)
         return model
+
+
+_BACKBONE_DOC = Backbone.__doc__ or ""
+_WRITTEN = set(vars(Backbone))
+
+
+def network_settings() -> Iterator[Declared]:
+    """All settings of a network: those of its layout, then those of the patterns."""
+    yield from LAYOUT.values()
+    yield from pattern_settings().values()
+
+
+def follow_declarations() -> None:
+    """Make ``Backbone`` and the signature and docstring of ``BiFormer`` say what can be set now.
+
+    The classes stay the same objects, so that annotations that name them stay true.
+    """
+    _describe_backbone()
+    _describe_biformer()
+
+
+def _describe_backbone() -> None:
+    for name in set(vars(Backbone)) - _WRITTEN:  # what dataclass added last time
+        delattr(Backbone, name)
+    settings = list(network_settings())
+    Backbone.__annotations__ = {"name": Literal[tuple(variants.VARIANTS)], "in_chans": int}
+    for setting in settings:
+        Backbone.__annotations__[setting.name] = setting.field_type()
+        setattr(Backbone, setting.name, None)
+    lines = "".join(_line(setting.name, _plain(_explained(setting))) for setting in settings)
+    Backbone.__doc__ = f"{_BACKBONE_DOC.rstrip()}\n{lines}    "
+    dataclass(frozen=True)(Backbone)
+
+
+def _describe_biformer() -> None:
+    settings = pattern_settings().values()
+    named = [p for p in _SIGNATURE.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    shown: list[inspect.Parameter] = [p.replace(annotation=_shown(p)) for p in named]
+    shown += [
+        inspect.Parameter(s.name, inspect.Parameter.KEYWORD_ONLY, default=s.default, annotation=s.argument_type())
+        for s in settings
+    ]
+    BiFormer.__init__.__signature__ = _SIGNATURE.replace(parameters=shown)  # type: ignore[attr-defined]
+    lines = "".join(_line(setting.name, _explained(setting)) for setting in settings)
+    arguments, raises = _BIFORMER_DOC.split("        **settings: ", 1)[0], _BIFORMER_DOC.partition("    Raises:")[2]
+    BiFormer.__doc__ = f"{arguments}{lines}\n    Raises:{raises}"
+
+
+def _shown(parameter: inspect.Parameter) -> Any:
+    setting = LAYOUT.get(parameter.name)
+    return parameter.annotation if setting is None else setting.argument_type()
+
+
+def _line(name: str, text: str) -> str:
+    """An entry of the section ``Args``."""
+    words = textwrap.TextWrapper(
+        120, initial_indent=" " * 8, subsequent_indent=" " * 12, break_on_hyphens=False, break_long_words=False
+    )
+    return words.fill(f"{name}: {text}") + "\n"
+
+
+def _explained(setting: Declared) -> str:
+    return f"{setting.doc} One value, or one per stage." if setting.per_stage else setting.doc
+
+
+def _plain(text: str) -> str:
+    """An explanation without the marks of reStructuredText, for ``--help``."""
+    return re.sub(r":\w+:`~?([^`]*)`", r"\1", text).replace("``", "")
+
+
+follow_declarations()

@@ -70,7 +70,7 @@ def pooled(module, height, width):
     """The same of the affinities alone."""
     q, k, _ = torch.randn(3, 1, height, width, DIM)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        module._affinity(q, k, module.grid(height, width))
+        module._route(q, k)
     return counter.get_total_flops() // 2
 
 
