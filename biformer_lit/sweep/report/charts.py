@@ -1,48 +1,37 @@
-"""The figures as data for plotly in the page; what is drawn is that of the pictures."""
+"""The drawings as data for plotly in the page."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import singledispatch
 from typing import Any, TypeAlias
 
-import pandas as pd
-
-from biformer_lit.sweep.report.content import Content
-from biformer_lit.sweep.report.load import uneven_load
-from biformer_lit.sweep.report.series import (
-    COSTS,
-    ROWS,
-    Curve,
-    compared,
-    interactions,
-    main_effects,
-    parallel_axes,
-    pareto,
-    scale_of,
-)
-from biformer_lit.sweep.spec.quantities import Axis, Quantity
+from biformer_lit.sweep.report.drawings import Band, Bars, Drawing, Front, Marks, Means, Panel, Points, Polyline
+from biformer_lit.sweep.report.series import Parallel
 from biformer_lit.text.escaping import for_plotly
 
 Chart: TypeAlias = dict[str, Any]
 """``id``, ``title``, ``text`` (what a reader who does not see it needs), ``data`` and ``layout``."""
+Traces: TypeAlias = list[dict[str, Any]]
 
 # readable on white and on black, and told apart without colour vision (after Okabe and Ito)
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#888888")
 _DIGITS = 6  # significant digits: what a screen cannot show need not be sent
+_EPOCHS = 10  # up to which each has a mark of its own on the axis
+_WIDE = 0.88  # of its place, that a panel takes
 
 
-def charts(content: Content, curves: Sequence[Curve]) -> list[Chart]:
-    """Every chart that a study with these learning curves has."""
-    found = [
-        _differences(content),
-        *(_against_cost(content, cost, axis) for cost, axis in COSTS),
-        _curves(content, curves),
-    ]
-    found += [_main_effects(content), _interactions(content), _parallel(content), _importances(content)]
-    return [chart for chart in found if chart is not None]
-
-
-def _chart(name: str, title: str, text: str, data: list[Any], **layout: Any) -> Chart:
-    return {"id": name, "title": title, "text": text, "data": _plain(data), "layout": _plain(layout)}
+def chart(drawing: Drawing) -> Chart:
+    """Return a drawing as plotly's traces and layout."""
+    data: Traces = []
+    for i, panel in enumerate(drawing.panels):
+        counts: dict[type, int] = {}
+        for marks in panel.marks:
+            order = counts[type(marks)] = counts.get(type(marks), -1) + 1
+            place = {"xaxis": f"x{i + 1 if i else ''}"} if isinstance(marks, Means) else {}
+            data += [{**trace, **place} for trace in _traces(marks, COLOURS[order % len(COLOURS)])]
+    layout = _layout(drawing)
+    about = {"id": drawing.name, "title": drawing.title, "text": drawing.text}
+    return {**about, "data": _plain(data), "layout": _plain(layout)}
 
 
 def _plain(part: Any, key: str = "") -> Any:
@@ -54,227 +43,79 @@ def _plain(part: Any, key: str = "") -> Any:
     return [_plain(value, key) for value in part] if isinstance(part, list | tuple) else part
 
 
-def _round(values: Any) -> list[float | None]:
-    return [None if value is None or math.isnan(value) else float(f"{value:.{_DIGITS}g}") for value in values]
+def _round(values: Iterable[float]) -> list[float | None]:
+    return [None if math.isnan(value) else float(f"{value:.{_DIGITS}g}") for value in values]
 
 
-def _error(sizes: Any) -> dict[str, Any]:
-    return {"type": "data", "array": _round(sizes), "thickness": 1.2, "width": 4}
+def _error(marks: Points | Means) -> dict[str, Any]:
+    """A bar on both sides of each point."""
+    bar = {"type": "data", "array": _round(marks.plus), "thickness": 1.2, "width": 4}
+    return bar if marks.plus == marks.minus else {**bar, "arrayminus": _round(marks.minus), "symmetric": False}
 
 
-def _differences(content: Content) -> Chart | None:
-    rows = compared(content)
-    baseline = content.baseline
-    if rows.empty or baseline is None:
-        return None
-    scale = content.unit.scale
-    middle = scale * rows["difference"]
-    error = _error(scale * rows["high"] - middle) | {
-        "arrayminus": _round(middle - scale * rows["low"]),
-        "symmetric": False,
-    }
-    trace = {
+# -- marks --------------------------------------------------------------------------------------------------
+
+
+@singledispatch
+def _traces(marks: Marks, _colour: str) -> Traces:
+    raise TypeError(type(marks))
+
+
+@_traces.register
+def _(marks: Points, colour: str) -> Traces:
+    by_row = any(isinstance(value, str) for value in marks.y)
+    return [{
         "type": "scatter",
         "mode": "markers",
-        "x": _round(middle),
-        "y": list(rows["cell"]),
-        "error_x": error,
-        "customdata": list(rows["cell"]),
-        "marker": {"color": COLOURS[0], "size": 9},
-        "hovertemplate": "%{y}: %{x:+.4g}<extra></extra>",
-    }
-    text = f"Difference of each cell to {baseline['cell']} with its t interval; the table has the numbers."
-    if content.table["pairs"].gt(0).sum() > ROWS:
-        text += f" Shown are the {ROWS} cells with the best means."
-    return _chart(
-        "differences", "Difference to the baseline", text, [trace], height=130 + 30 * len(rows),
-        xaxis={"title": {"text": content.unit.difference_title}, "zeroline": True, "zerolinewidth": 2},
-        yaxis={"autorange": "reversed", "automargin": True},
-    )  # fmt: skip
+        "x": _round(marks.x),
+        "y": marks.y if by_row else _round(marks.y),  # type: ignore[arg-type]
+        "error_x" if by_row else "error_y": _error(marks),
+        "customdata": marks.cells,
+        "marker": {"color": colour, "symbol": "star" if marks.marked else "circle", "size": 13 if marks.marked else 9},
+        "hovertemplate": ("%{y}: %{x:+.4g}" if by_row else "%{customdata}<br>%{x:.4g}, %{y:.4g}") + "<extra></extra>",
+        "name": marks.name,
+    }]  # fmt: skip
 
 
-def _against_cost(content: Content, cost: Quantity, axis: Axis) -> Chart | None:
-    rows = content.table.dropna(subset=[cost.name, "mean"])
-    if rows.empty:
-        return None
-    scale = content.unit.scale
-    front = rows.loc[pareto(rows, cost, content.spec.objective.mode)]
-    by, named = scale_of(axis, rows[cost.name])
-    line = {
-        "type": "scatter",
-        "mode": "lines",
-        "x": _round(by * front[cost.name].astype(float)),
-        "y": _round(scale * front["mean"]),
-        "line": {"color": "#999999", "dash": "dot"},
-        "hoverinfo": "skip",
-        "name": "Pareto front",
-    }
-    traces = [line]
-    for name, part, colour, symbol in (
-        ("cells", rows[~rows["baseline"].fillna(False)], COLOURS[0], "circle"),
-        ("baseline", rows[rows["baseline"].fillna(False)], COLOURS[1], "star"),
-    ):
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "x": _round(by * part[cost.name].astype(float)),
-                "y": _round(scale * part["mean"]),
-                "error_y": _error(scale * part["sd"]),
-                "customdata": list(part["cell"]),
-                "marker": {"color": colour, "symbol": symbol, "size": 13 if symbol == "star" else 9},
-                "hovertemplate": "%{customdata}<br>%{x:.4g}, %{y:.4g}<extra></extra>",
-                "name": name,
-            }
-        )
-    names = ", ".join(front["cell"].head(ROWS))
-    text = f"Cells that none beats without costing more (Pareto front): {names}. Bars: standard deviation over seeds."
-    if cost.by_load and (load := uneven_load(content)):
-        text = f"{load} {text}"
-    title = f"{content.unit.metric} against {axis.title}"
-    return _chart(
-        axis.figure, title, text, traces,
-        xaxis={"title": {"text": named}}, yaxis={"title": {"text": content.unit.title}},
-    )  # fmt: skip
+@_traces.register
+def _(marks: Front, _colour: str) -> Traces:
+    line = {"color": "#999999", "dash": "dot"}
+    common = {"type": "scatter", "mode": "lines", "hoverinfo": "skip", "name": "Pareto front", "line": line}
+    return [{**common, "x": _round(marks.x), "y": _round(marks.y)}]
 
 
-def _curves(content: Content, curves: Sequence[Curve]) -> Chart | None:
-    if not any(len(curve.epochs) > 1 for curve in curves):
-        return None
-    data = [trace for colour, curve in zip(COLOURS, curves, strict=False) for trace in _curve(content, curve, colour)]
-    text = "The baseline and the best cells; bands are one standard deviation over seeds to either side."
-    return _chart(
-        "learning_curves", "Learning curves", text, data,
-        height=360 + 20 * len(curves), legend={"orientation": "v", "x": 0, "y": -0.25, "yanchor": "top"},
-        xaxis={"title": {"text": "epoch"}, "tickformat": "d", **_whole_epochs(curves)},
-        yaxis={"title": {"text": content.unit.title}},
-    )  # fmt: skip
-
-
-def _whole_epochs(curves: Sequence[Curve]) -> dict[str, Any]:
-    """A mark at every epoch where there are few, which plotly would divide further."""
-    last = max(epoch for curve in curves for epoch in curve.epochs)
-    return {"dtick": 1} if last <= 10 else {}
-
-
-def _curve(content: Content, curve: Curve, colour: str) -> list[dict[str, Any]]:
-    scale = content.unit.scale
-    low, high = (
-        [m if math.isnan(s) else m + sign * s for m, s in zip(curve.mean, curve.sd, strict=True)] for sign in (-1, 1)
-    )
-    common: dict[str, Any] = {"type": "scatter", "mode": "lines", "x": curve.epochs, "meta": curve.cell}
-    edge = {**common, "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False, "legendgroup": curve.cell}
+@_traces.register
+def _(marks: Band, colour: str) -> Traces:
+    spread = [0.0 if math.isnan(sd) else sd for sd in marks.sd]
+    low, high = ([y + sign * sd for y, sd in zip(marks.y, spread, strict=True)] for sign in (-1, 1))
+    common: dict[str, Any] = {"type": "scatter", "mode": "lines", "x": marks.x, "meta": marks.cell}
+    edge = {**common, "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False, "legendgroup": marks.cell}
     return [
-        {**edge, "y": _round(scale * value for value in low)},
-        {**edge, "y": _round(scale * value for value in high), "fill": "tonexty", "fillcolor": f"{colour}33"},
-        {
-            **common,
-            "y": _round(scale * value for value in curve.mean),
-            "line": {"color": colour},
-            "name": f"{curve.cell} (n={curve.seeds})",
-            "legendgroup": curve.cell,
-        },
+        {**edge, "y": _round(low)},
+        {**edge, "y": _round(high), "fill": "tonexty", "fillcolor": f"{colour}33"},
+        {**common, "y": _round(marks.y), "line": {"color": colour}, "name": marks.name, "legendgroup": marks.cell},
     ]
 
 
-def _means(rows: pd.DataFrame, labels: list[str], scale: float, colour: str) -> dict[str, Any]:
-    return {
-        "type": "scatter",
-        "mode": "lines+markers",
-        "x": labels,
-        "y": _round(scale * rows["mean"]),
-        "error_y": _error(scale * (rows["mean_high"] - rows["mean"])),
-        "line": {"color": colour},
-    }
+@_traces.register
+def _(marks: Means, colour: str) -> Traces:
+    common = {"type": "scatter", "mode": "lines+markers", "line": {"color": colour}}
+    about = {"name": marks.name} if marks.name else {"showlegend": False}
+    return [{**common, **about, "x": marks.labels, "y": _round(marks.y), "error_y": _error(marks)}]
 
 
-def _panels(names: list[str], labels: list[int], title: str) -> dict[str, Any]:
-    """Layout of plots side by side that share their y axis."""
-    layout: dict[str, Any] = {"yaxis": {"title": {"text": title}}}
-    width = 1 / len(names)
-    for i, name in enumerate(names):
-        axis = f"xaxis{i + 1 if i else ''}"
-        layout[axis] = {
-            "title": {"text": name},
-            "domain": [i * width, (i + 0.88) * width],
-            "type": "category",
-            "range": [-0.6, labels[i] - 0.4],
-            "anchor": "y",
-            "automargin": True,
-        }
-    return layout
+@_traces.register
+def _(marks: Polyline, _colour: str) -> Traces:
+    common = {"type": "scatter", "mode": "lines", "showlegend": False, "hovertemplate": "%{meta}<extra></extra>"}
+    line = {"color": _shade(marks.rank), "width": 1 + 2 * marks.rank**4}
+    x = list(range(len(marks.y)))
+    return [{**common, "x": x, "y": _round(marks.y), "line": line, "meta": marks.cell, "name": marks.cell}]
 
 
-def _main_effects(content: Content) -> Chart | None:
-    found = main_effects(content)
-    if not found:
-        return None
-    data = []
-    for i, rows in enumerate(found.values()):
-        trace = _means(rows, list(rows["labels"]), content.unit.scale, COLOURS[0])
-        data.append({**trace, "xaxis": f"x{i + 1 if i else ''}", "showlegend": False})
-    text = "Mean of each label over all labels of the other factors, with its interval."
-    return _chart(
-        "main_effects",
-        "Main effects",
-        text,
-        data,
-        **_panels(list(found), [len(rows) for rows in found.values()], content.unit.title),
-    )
-
-
-def _interactions(content: Content) -> Chart | None:
-    found = interactions(content)
-    if not found:
-        return None
-    data = []
-    for i, ((_, second), rows) in enumerate(found.items()):
-        for colour, (label, part) in zip(COLOURS, rows.groupby("second", sort=False), strict=False):
-            trace = _means(part, list(part["first"]), content.unit.scale, colour)
-            data.append({**trace, "xaxis": f"x{i + 1 if i else ''}", "name": f"{second}={label}"})
-    names = [f"{first} by {second}" for first, second in found]
-    labels = [rows["first"].nunique() for rows in found.values()]
-    text = "Mean of each pair of labels: lines that are not parallel show an interaction."
-    return _chart("interactions", "Two-way interactions", text, data, **_panels(names, labels, content.unit.title))
-
-
-def _parallel(content: Content) -> Chart | None:
-    if content.spec.plan != "search":
-        return None
-    rows, axes = parallel_axes(content)
-    if rows.empty:
-        return None
-    ranks = (rows["mean"] * (1 if content.spec.objective.mode == "max" else -1)).rank(pct=True)
-    data = []
-    for order, (cell, rank) in enumerate(zip(rows["cell"], ranks, strict=True)):
-        data.append(
-            {
-                "type": "scatter",
-                "mode": "lines",
-                "x": list(range(len(axes))),
-                "y": _round(axis.positions[order] for axis in axes),
-                "line": {"color": _shade(rank), "width": 1 + 2 * rank**4},
-                "meta": cell,
-                "name": cell,
-                "showlegend": False,
-                "hovertemplate": "%{meta}<extra></extra>",
-            }
-        )
-    notes = [
-        {"x": i, "y": position, "text": text, "showarrow": False, "xanchor": "left", "font": {"size": 10}}
-        for i, axis in enumerate(axes)
-        for position, text in axis.ticks
-    ]
-    bars = [
-        {"type": "line", "x0": i, "x1": i, "y0": 0, "y1": 1, "line": {"color": "#888888"}} for i in range(len(axes))
-    ]
-    text = "A line for each cell of the search, through its parameters to its result; better ones are darker blue."
-    return _chart(
-        "parallel_coordinates", "All cells of the search", text, data,
-        annotations=notes, shapes=bars, hovermode="closest",
-        xaxis={"tickvals": list(range(len(axes))), "ticktext": [axis.name for axis in axes], "showgrid": False},
-        yaxis={"visible": False, "range": [-0.05, 1.05]},
-    )  # fmt: skip
+@_traces.register
+def _(marks: Bars, colour: str) -> Traces:
+    about = {"type": "bar", "orientation": "h", "marker": {"color": colour}}
+    return [{**about, "x": _round(marks.x), "y": marks.labels}]
 
 
 def _shade(rank: float) -> str:
@@ -283,20 +124,59 @@ def _shade(rank: float) -> str:
     return "#" + "".join(f"{round(a + (b - a) * rank):02x}" for a, b in zip(low, high, strict=True))
 
 
-def _importances(content: Content) -> Chart | None:
-    found = content.importances
-    if found is None or found.empty:
-        return None
-    bars = {
-        "type": "bar",
-        "orientation": "h",
-        "x": _round(found["importance"]),
-        "y": list(found["parameter"]),
-        "marker": {"color": COLOURS[0]},
+# -- layout -------------------------------------------------------------------------------------------------
+
+
+def _layout(drawing: Drawing) -> dict[str, Any]:
+    marks = drawing.panels[0].marks
+    if drawing.axes:
+        return _of_parallel_axes(drawing.axes)
+    if isinstance(marks[0], Means):
+        return _side_by_side(drawing.panels, drawing.y)
+    layout: dict[str, Any] = {"xaxis": {"title": {"text": drawing.panels[0].x}}}
+    if drawing.rows:
+        layout |= {"yaxis": {"autorange": "reversed", "automargin": True}, "height": 130 + 30 * len(drawing.rows)}
+        if isinstance(marks[0], Points):
+            layout["xaxis"] |= {"zeroline": True, "zerolinewidth": 2}
+        return layout
+    layout["yaxis"] = {"title": {"text": drawing.y}}
+    curves = [one for one in marks if isinstance(one, Band)]
+    if curves:
+        layout["xaxis"] |= {"tickformat": "d"} | ({"dtick": 1} if max(max(one.x) for one in curves) <= _EPOCHS else {})
+        below = {"orientation": "v", "x": 0, "y": -0.25, "yanchor": "top"}
+        layout |= {"height": 360 + 20 * len(curves), "legend": below}
+    return layout
+
+
+def _side_by_side(panels: Sequence[Panel], title: str) -> dict[str, Any]:
+    """Plots that share their y axis."""
+    layout: dict[str, Any] = {"yaxis": {"title": {"text": title}}}
+    width = 1 / len(panels)
+    for i, panel in enumerate(panels):
+        labels = {label for marks in panel.marks if isinstance(marks, Means) for label in marks.labels}
+        layout[f"xaxis{i + 1 if i else ''}"] = {
+            "title": {"text": panel.x},
+            "domain": [i * width, (i + _WIDE) * width],
+            "type": "category",
+            "range": [-0.6, len(labels) - 0.4],
+            "anchor": "y",
+            "automargin": True,
+        }
+    return layout
+
+
+def _of_parallel_axes(axes: Sequence[Parallel]) -> dict[str, Any]:
+    notes = [
+        {"x": i, "y": position, "text": text, "showarrow": False, "xanchor": "left", "font": {"size": 10}}
+        for i, axis in enumerate(axes)
+        for position, text in axis.ticks
+    ]
+    line = {"type": "line", "y0": 0, "y1": 1, "line": {"color": "#888888"}}
+    places = list(range(len(axes)))
+    return {
+        "annotations": notes,
+        "shapes": [{**line, "x0": i, "x1": i} for i in places],
+        "hovermode": "closest",
+        "xaxis": {"tickvals": places, "ticktext": [axis.name for axis in axes], "showgrid": False},
+        "yaxis": {"visible": False, "range": [-0.05, 1.05]},
     }
-    text = f"Share of the variance that each parameter explains, by fANOVA over {found['trials'].iloc[0]} trials."
-    return _chart(
-        "importances", "Importance of the parameters", text, [bars],
-        xaxis={"title": {"text": "share of the variance"}}, yaxis={"autorange": "reversed", "automargin": True},
-        height=130 + 30 * len(found),
-    )  # fmt: skip

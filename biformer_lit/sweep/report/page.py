@@ -9,11 +9,11 @@ import jinja2
 from markupsafe import Markup
 
 from biformer_lit.sweep.report.answer import Answer
-from biformer_lit.sweep.report.charts import charts
+from biformer_lit.sweep.report.charts import chart
 from biformer_lit.sweep.report.content import Content
+from biformer_lit.sweep.report.drawings import Drawing
 from biformer_lit.sweep.report.reproduce import Reproduction
 from biformer_lit.sweep.report.routing_maps import RoutingMap
-from biformer_lit.sweep.report.series import Curve
 from biformer_lit.sweep.report.unit import is_missing, shown
 from biformer_lit.sweep.spec.quantities import of_table
 
@@ -21,14 +21,14 @@ _TEXT, _NUMBER = False, True
 
 
 def page(
-    content: Content, said: Answer, curves: Sequence[Curve], maps: Sequence[RoutingMap], repeat: Reproduction
+    content: Content, said: Answer, drawn: Sequence[Drawing], maps: Sequence[RoutingMap], repeat: Reproduction
 ) -> str:
     """The page's text.
 
     Args:
         content: The study.
         said: Its answer.
-        curves: Its learning curves.
+        drawn: Its drawings.
         maps: Its routing maps.
         repeat: What one needs to repeat it.
     """
@@ -52,7 +52,7 @@ def page(
         columns=_columns(content),
         rows=[_row(content, row) for row in content.table.to_dict("records")],
         incomplete=incomplete,
-        charts=charts(content, curves),
+        charts=[chart(one) for one in drawn],
         maps=[{**vars(one), "data": base64.b64encode(one.webp).decode()} for one in maps],
         effects=_effects(content),
         trial_columns=_heads([("cell", _TEXT), ("seed", _NUMBER), ("status", _TEXT), (content.unit.title, _NUMBER),

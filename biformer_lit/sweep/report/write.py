@@ -6,6 +6,7 @@ from pathlib import Path
 from biformer_lit.common.files import replacing, write_text
 from biformer_lit.sweep.report.answer import Answer, answer
 from biformer_lit.sweep.report.content import read_content
+from biformer_lit.sweep.report.drawings import drawings
 from biformer_lit.sweep.report.figures import write_figures
 from biformer_lit.sweep.report.page import page
 from biformer_lit.sweep.report.reproduce import reproduction
@@ -37,7 +38,8 @@ def write_report(folder: Path, out: Path, say: Callable[[str], None], tables: Pa
     out.mkdir(parents=True, exist_ok=True)
     say("drawing the figures")
     curves, repeat = learning_curves(content), reproduction(content)
-    figures = write_figures(content, curves, out / "figures")
+    drawn = drawings(content, curves)
+    figures = write_figures(content, drawn, out / "figures")
     maps = routing_maps(content)
     for one in maps:
         name = f"routing_{one.role.partition(' ')[0]}"
@@ -48,5 +50,5 @@ def write_report(folder: Path, out: Path, say: Callable[[str], None], tables: Pa
     write_text(out / MARKDOWN, markdown(content, said, figures, repeat))
     write_text(out / LATEX, latex_table(content))
     write_csv(main_table(content), out / TABLE)
-    write_text(out / PAGE, page(content, said, curves, maps, repeat))
+    write_text(out / PAGE, page(content, said, drawn, maps, repeat))
     return said

@@ -7,8 +7,8 @@ from finished_studies import finished_study
 
 from biformer_lit.cli import main
 from biformer_lit.sweep.report.answer import answer
-from biformer_lit.sweep.report.charts import charts
 from biformer_lit.sweep.report.content import read_content
+from biformer_lit.sweep.report.drawings import drawings
 from biformer_lit.sweep.report.load import trials_beside, uneven_load
 
 FACTORS = {"x": {name: {"model.backbone.topk": i} for i, name in enumerate(("one", "two", "three"), 1)}}
@@ -40,8 +40,8 @@ def test_trials_that_shared_a_machine_for_a_part_of_their_time(content):
     said = uneven_load(content)
     assert said.startswith("images/s were measured while 0.0 to 0.5 other trials")
     assert said in answer(content).notes
-    (chart,) = [chart for chart in charts(content, []) if chart["id"] == "objective_throughput"]
-    assert chart["text"].startswith(said)
+    (chart,) = [one for one in drawings(content, []) if one.name == "objective_throughput"]
+    assert chart.text.startswith(said)
 
 
 def test_trials_that_all_had_the_same_company(content):
