@@ -752,7 +752,7 @@ STUDIES = [
     ),
     pytest.param(
         "sweep run $files/topk.yaml --devices 0 --workers 2",
-        r"make 1 places of 1; give more devices",
+        r"make 1 slots of 1; give more devices",
         id="sweep-places",
     ),
     pytest.param(

@@ -22,7 +22,8 @@ from biformer_lit.sweep.spec.quantities import QUANTITIES, Quantity, prefixed
 from biformer_lit.sweep.spec.resolve import ResolvedCell, resolve_cells, task_objective
 from biformer_lit.sweep.spec.runs import Runs
 from biformer_lit.sweep.spec.study_file import read_study_file
-from biformer_lit.sweep.spec.study_spec import StudySpec, read_spec
+from biformer_lit.sweep.spec.study_reader import read_spec
+from biformer_lit.sweep.spec.study_spec import StudySpec
 from biformer_lit.sweep.trials.display import Display, duration
 from biformer_lit.sweep.trials.jobs import Standing
 from biformer_lit.sweep.trials.ledger import Ledger
@@ -139,7 +140,7 @@ def _run(given: argparse.Namespace, settings: Mapping[str, Any], runs: Runs) -> 
     workers = given.workers
     if groups and workers > len(groups):
         raise ConfigError(
-            f"--workers {workers}: --devices {given.devices} make {len(groups)} places of {given.devices_per_trial}; "
+            f"--workers {workers}: --devices {given.devices} make {len(groups)} slots of {given.devices_per_trial}; "
             "give more devices or fewer workers"
         )
     workers = max(workers, len(groups))

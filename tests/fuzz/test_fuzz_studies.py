@@ -19,7 +19,8 @@ from biformer_lit.errors import BiFormerLitError, ConfigError
 from biformer_lit.sweep.report.bundle import unpacked
 from biformer_lit.sweep.report.write import write_report
 from biformer_lit.sweep.spec.cells import plan_cells
-from biformer_lit.sweep.spec.study_spec import StudySpec, read_spec
+from biformer_lit.sweep.spec.study_reader import read_spec
+from biformer_lit.sweep.spec.study_spec import StudySpec
 
 STUDIES = sorted((Path(__file__).parents[2] / "sweeps/digits").glob("*.yaml"))
 WHOLE = [yaml.safe_load(path.read_text()) for path in STUDIES]

@@ -14,7 +14,8 @@ import yaml
 from optuna.trial import TrialState, create_trial
 
 from biformer_lit.sweep.spec.cells import plan_cells
-from biformer_lit.sweep.spec.study_spec import digest_of, read_spec
+from biformer_lit.sweep.spec.study_reader import read_spec
+from biformer_lit.sweep.spec.study_spec import digest_of
 from biformer_lit.sweep.trials.jobs import Job
 from biformer_lit.sweep.trials.source import folder_name
 from biformer_lit.sweep.trials.storage import closing, open_storage

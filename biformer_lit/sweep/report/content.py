@@ -13,9 +13,10 @@ from biformer_lit.errors import ConfigError
 from biformer_lit.sweep.report.unit import Unit, unit_of
 from biformer_lit.sweep.results.cell_summary import coverage, summary
 from biformer_lit.sweep.results.factorial import effects
-from biformer_lit.sweep.results.trial_table import read_importances, read_results
+from biformer_lit.sweep.results.trial_table import outcomes, read_importances, read_results
 from biformer_lit.sweep.spec.study_file import read_yaml
-from biformer_lit.sweep.spec.study_spec import StudySpec, read_spec
+from biformer_lit.sweep.spec.study_reader import read_spec
+from biformer_lit.sweep.spec.study_spec import StudySpec
 from biformer_lit.sweep.trials.source import folder_name
 from biformer_lit.sweep.trials.study import IMPORTANCES, SPEC
 
@@ -27,7 +28,7 @@ class Content:
     Args:
         folder: The study's.
         spec: What it is.
-        frame: Its results, a row for each trial.
+        frame: The outcomes of its trials, a row for each.
         table: Its summary, a row for each cell.
         effects: Of a factorial plan: main effects and two-way interactions; else None.
         importances: Of a search: what each parameter explains; None if that is not known.
@@ -101,7 +102,7 @@ def read_content(folder: Path, tables: Path | None = None) -> Content:
         ConfigError: If it holds no study that was exported, or one without any trial.
     """
     spec = read_spec(folder / SPEC)
-    frame = read_results(tables or folder)
+    frame = outcomes(read_results(tables or folder))
     if frame.empty:
         raise ConfigError(f"{folder}: no trial has begun, so there is nothing to report; run the study first")
     table = summary(frame, mode=spec.objective.mode)

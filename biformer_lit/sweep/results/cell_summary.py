@@ -8,12 +8,8 @@ import optuna
 import pandas as pd
 
 from biformer_lit.errors import ConfigError
-from biformer_lit.sweep.results.factorial import effects
-from biformer_lit.sweep.results.trial_table import outcomes
 from biformer_lit.sweep.spec.quantities import QUANTITIES, prefixed
 from biformer_lit.text.escaping import for_markdown
-
-__all__ = ["coverage", "effects", "importances", "markdown_table", "paired_interval", "summary"]
 
 Mode = Literal["max", "min"]
 _COLUMNS = {
@@ -39,7 +35,7 @@ def summary(frame: pd.DataFrame, *, mode: Mode, confidence: float = 0.95) -> pd.
     twenty cells that change nothing one is expected to have an interval without 0 at a confidence of 0.95.
 
     Args:
-        frame: Results, one row a trial.
+        frame: Outcomes, one row a trial (see :func:`.trial_table.outcomes`).
         mode: Whether a larger or a smaller objective is better.
         confidence: Of the intervals.
 
@@ -62,14 +58,13 @@ def summary(frame: pd.DataFrame, *, mode: Mode, confidence: float = 0.95) -> pd.
         raise ConfigError(f"mode={mode!r} is not possible; choose from max, min")
     if not 0 < confidence < 1:
         raise ConfigError(f"confidence={confidence} must lie between 0 and 1, for example 0.95")
-    seen = outcomes(frame)
-    marked = list(seen.loc[seen["baseline"].fillna(False), "cell"].unique())
+    marked = list(frame.loc[frame["baseline"].fillna(False), "cell"].unique())
     if len(marked) > 1:
         raise ValueError(f"only one cell can be the baseline, not {', '.join(marked)}")
-    reference = _objective(seen[seen["cell"].isin(marked)])
+    reference = _objective(frame[frame["cell"].isin(marked)])
     factors = {column: "string" for column in frame.columns if column.startswith("factor:")}
     rows = []
-    for cell, trials in seen.groupby("cell", sort=False):
+    for cell, trials in frame.groupby("cell", sort=False):
         row = {"cell": cell, "baseline": cell in marked, "confidence": confidence, **trials[list(factors)].iloc[0]}
         row |= _count(trials) | _measure(trials)
         rows.append(row | _compare(_objective(trials), reference, mode, confidence, baseline=cell in marked))
@@ -158,18 +153,17 @@ def importances(study: optuna.Study, *, minimum: int = 10) -> pd.DataFrame:
 
 
 def coverage(frame: pd.DataFrame) -> tuple[int, int, list[str]]:
-    """Count what a study has of what it planned.
+    """Count what a study has of what it planned, by its outcomes (see :func:`.trial_table.outcomes`).
 
     Returns:
         Complete trials, planned trials, and one line for every trial that is not complete: what and why.
     """
-    seen = outcomes(frame)
-    rest = seen[seen["status"] != "complete"]
+    rest = frame[frame["status"] != "complete"]
     lines = [
         f"{cell} seed {seed}: {_state(status, reason)}"
         for cell, seed, status, reason in rest[["cell", "seed", "status", "reason"]].itertuples(index=False, name=None)
     ]
-    return len(seen) - len(rest), len(seen), lines
+    return len(frame) - len(rest), len(frame), lines
 
 
 def markdown_table(table: pd.DataFrame, *, objective: str = "objective", digits: int = 4) -> str:

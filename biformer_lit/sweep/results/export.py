@@ -10,7 +10,7 @@ from biformer_lit.common.files import replacing
 from biformer_lit.errors import ConfigError
 from biformer_lit.sweep.results.cell_summary import importances, markdown_table, summary
 from biformer_lit.sweep.results.factorial import effects
-from biformer_lit.sweep.results.trial_table import result_rows, results_frame, write_csv, write_results
+from biformer_lit.sweep.results.trial_table import outcomes, result_rows, results_frame, write_csv, write_results
 from biformer_lit.sweep.spec.study_spec import StudySpec
 from biformer_lit.sweep.trials.board import write_tensorboard
 from biformer_lit.sweep.trials.jobs import Job, Standing
@@ -58,16 +58,17 @@ def write_tables(
     place = tables or folder
     frame = results_frame(result_rows(spec.name, jobs, standings))
     write_results(frame, place)
-    table = summary(frame, mode=spec.objective.mode)
+    seen = outcomes(frame)
+    table = summary(seen, mode=spec.objective.mode)
     write_csv(table, place / SUMMARY)
     main = markdown_table(table, objective=spec.objective.metric)
     texts = [main]
     if spec.plan == "factorial":
-        found = effects(frame, list(spec.factors))
+        found = effects(seen, list(spec.factors))
         write_csv(found, place / EFFECTS)
         texts.append(found.to_string(index=False, float_format="{:.4f}".format))
     if spec.plan == "search":
-        if frame.loc[frame["status"] == "complete"].groupby("cell")["seed"].nunique().gt(1).any():
+        if seen.loc[seen["status"] == "complete"].groupby("cell")["seed"].nunique().gt(1).any():
             texts.append(f"Means of cells that were drawn include seed {spec.seeds[0]}, by which they were chosen.\n")
         rated = importances(study)
         write_csv(rated, place / IMPORTANCES)

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from biformer_lit.errors import ConfigError
-from biformer_lit.sweep.results.trial_table import outcomes
 
 Label = tuple[str, ...]  # one label of each factor
 _COLUMNS = {
@@ -32,8 +31,8 @@ def effects(frame: pd.DataFrame, factors: Sequence[str], *, confidence: float = 
     cell has the same two or more seeds; otherwise differences between seeds count as noise too.
 
     Args:
-        frame: Results of a factorial study, one row a trial. The cells that the study should have are all
-            combinations of the labels in it.
+        frame: Outcomes of a factorial study, one row a trial (see :func:`.trial_table.outcomes`). The cells that the
+            study should have are all combinations of the labels in it.
         factors: Names of factors, without ``factor:``.
         confidence: Of the intervals, each by itself.
 
@@ -52,8 +51,7 @@ def effects(frame: pd.DataFrame, factors: Sequence[str], *, confidence: float = 
     """
     columns = [_column(frame, name) for name in factors]
     labels = [list(frame[column].unique()) for column in columns]
-    seen = outcomes(frame)
-    done = seen[seen["status"] == "complete"]
+    done = frame[frame["status"] == "complete"]
     cells: list[Label] = list(done[columns].itertuples(index=False, name=None))
     grid = list(itertools.product(*labels)) if len(frame) and labels else []
     terms: list[tuple[int, ...]] = [(i,) for i in range(len(labels))]

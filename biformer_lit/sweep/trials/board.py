@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from biformer_lit.running.history import read_lines
 from biformer_lit.sweep.spec.quantities import QUANTITIES
-from biformer_lit.sweep.spec.study_spec import StudySpec, digest_of, read_spec
+from biformer_lit.sweep.spec.study_reader import read_spec
+from biformer_lit.sweep.spec.study_spec import StudySpec, digest_of
 from biformer_lit.sweep.trials.jobs import Job, Standing, Status
 from biformer_lit.sweep.trials.study import SPEC
 from biformer_lit.sweep.trials.varied import Column, columns_of, values_of

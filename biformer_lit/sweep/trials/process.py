@@ -213,10 +213,10 @@ def slot_environment(slot: int, groups: Sequence[Sequence[str]], workers: int) -
     """Return the additional environment of a trial that keeps concurrent trials apart.
 
     Args:
-        slot: Number of the place that the trial runs in, from 0.
-        groups: GPUs of each place, as in ``CUDA_VISIBLE_DEVICES``; the places take turns if there are fewer groups
-            than places. Empty without GPUs.
-        workers: How many places there are, which share the processor's cores.
+        slot: Number of the trial's slot, from 0.
+        groups: GPUs of each slot, as in ``CUDA_VISIBLE_DEVICES``; the slots take turns if there are fewer groups
+            than slots. Empty without GPUs.
+        workers: How many slots there are, which share the processor's cores.
     """
     group = groups[slot % len(groups)] if groups else ()
     environment = {"MASTER_PORT": str(_free_port())}

@@ -40,7 +40,7 @@ from biformer_lit.sweep.trials.study_plugins import check_unchanged
 Command = Callable[[Path, Path], list[str]]
 _PAUSE = 0.05  # seconds between two looks at the processes
 _LOOK = 1.0  # seconds between two looks at the files of a running trial
-_ASK = 2.0  # seconds between two questions to the storage while a place is free and nothing is to be had
+_ASK = 2.0  # seconds between two questions to the storage while a slot is free and nothing is to be had
 _REAP = 15.0  # seconds between two looks for the dead of others
 _LAST_WORDS = 5.0  # seconds that the storage has to answer when we end
 # of a process that is itself a rank; a trial's ranks are its own affair
@@ -75,7 +75,7 @@ class Runner:
         ledger: Who has which.
         display: Where to show it.
         workers: Trials at a time.
-        groups: GPUs of each place, see :func:`slot_environment`.
+        groups: GPUs of each slot, see :func:`slot_environment`.
         command: From a trial's folder and config to the command that trains it.
     """
 
@@ -136,7 +136,7 @@ class Runner:
         self._standings = self.ledger.standings(job.key for job in jobs)
 
     def _fill(self) -> None:
-        """Start trials in the places that are free."""
+        """Start trials in the slots that are free."""
         for slot in range(self.workers):
             if slot in self._running:
                 continue

@@ -17,7 +17,8 @@ from biformer_lit.running import trial_folders as trials
 from biformer_lit.sweep.spec import address
 from biformer_lit.sweep.spec.resolve import ResolvedCell
 from biformer_lit.sweep.spec.study_file import read_yaml
-from biformer_lit.sweep.spec.study_spec import StudySpec, read_spec, spec_of
+from biformer_lit.sweep.spec.study_reader import read_spec, spec_of
+from biformer_lit.sweep.spec.study_spec import StudySpec
 from biformer_lit.sweep.trials.jobs import Job, Standing
 from biformer_lit.sweep.trials.ledger import Ledger
 from biformer_lit.sweep.trials.meaning import Meanings
@@ -82,7 +83,7 @@ def open_ledger(spec: StudySpec, folder: Path, say: Callable[[str], None], *, lo
     pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
     if spec.plan == "search" and spec.search.prune:
         pruner = optuna.pruners.MedianPruner(n_warmup_steps=spec.search.warmup_epochs)
-    # several places draw from one space: seeded alike they would draw alike after a restart
+    # several commands draw from one space: seeded alike they would draw alike after a restart
     seed = spec.search.sampler_seed + patiently(lambda: _trials_so_far(storage, spec.name), say)
     return Ledger(
         storage,

@@ -17,7 +17,7 @@ from biformer_lit.sweep.report.comparison import read_comparison, write_comparis
 from biformer_lit.sweep.report.content import read_content
 from biformer_lit.sweep.report.place import check_place
 from biformer_lit.sweep.report.write import write_report
-from biformer_lit.sweep.spec.study_spec import read_spec
+from biformer_lit.sweep.spec.study_reader import read_spec
 
 BAD = "<a href='http://example.com'>x</a><img src=x onerror=alert(1)><script>1</script>[y](javascript:z)$x^{"
 FACTORS = {"x": {"one": {"model.backbone.topk": 1}, "two": {"model.backbone.topk": 2}}}

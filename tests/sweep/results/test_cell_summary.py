@@ -12,17 +12,24 @@ from scipy import stats
 from statsmodels.formula.api import ols
 
 from biformer_lit.errors import ConfigError
-from biformer_lit.sweep.results.cell_summary import (
-    coverage,
-    effects,
-    importances,
-    markdown_table,
-    paired_interval,
-    summary,
-)
-from biformer_lit.sweep.results.trial_table import results_frame, row
+from biformer_lit.sweep.results import cell_summary
+from biformer_lit.sweep.results.cell_summary import importances, markdown_table, paired_interval
+from biformer_lit.sweep.results.factorial import effects as effects_of
+from biformer_lit.sweep.results.trial_table import outcomes, results_frame, row
 
 T_2 = 4.302652729911275  # 97.5% point of Student's t with 2 degrees of freedom
+
+
+def summary(frame, **more):
+    return cell_summary.summary(outcomes(frame), **more)
+
+
+def coverage(frame):
+    return cell_summary.coverage(outcomes(frame))
+
+
+def effects(frame, factors, **more):
+    return effects_of(outcomes(frame), factors, **more)
 
 
 def trial(cell, seed, value, *, factors=None, baseline=False, status="complete", reason=None, **measured):

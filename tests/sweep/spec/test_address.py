@@ -13,7 +13,7 @@ from studies import start, study, sweep
 from biformer_lit.errors import ConfigError
 from biformer_lit.sweep.results.export import write_bundle
 from biformer_lit.sweep.spec.address import check_written, complete, kept, redacted, shown
-from biformer_lit.sweep.spec.study_spec import read_spec
+from biformer_lit.sweep.spec.study_reader import read_spec
 from biformer_lit.sweep.trials.storage import open_storage
 from biformer_lit.sweep.trials.study import SPEC, read_text, text_of
 

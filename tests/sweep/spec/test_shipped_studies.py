@@ -11,7 +11,7 @@ from biformer_lit.profiling import measure_config
 from biformer_lit.recipes import recipes
 from biformer_lit.sweep.spec.cells import plan_cells, search_cell
 from biformer_lit.sweep.spec.resolve import differing_keys, resolve_cells
-from biformer_lit.sweep.spec.study_spec import read_spec
+from biformer_lit.sweep.spec.study_reader import read_spec
 from biformer_lit.text.dotted import plain_key
 
 ROOT = Path(__file__).parents[3]

@@ -10,7 +10,7 @@ from biformer_lit.cli import main
 from biformer_lit.cli.study_runs import TrainingRuns
 from biformer_lit.errors import ConfigError
 from biformer_lit.sweep.spec.resolve import resolve_cells
-from biformer_lit.sweep.spec.study_spec import read_spec
+from biformer_lit.sweep.spec.study_reader import read_spec
 from biformer_lit.sweep.trials.meaning import Meanings, _Defaults, _differences
 from biformer_lit.sweep.trials.source import PlanSource
 from biformer_lit.sweep.trials.study import begin

@@ -98,7 +98,7 @@ def test_plain_optuna_reads_a_study(tmp_path, storage_of, monkeypatch, kind):
 
 def test_ablations_never_prune(tmp_path):
     path = study(tmp_path)
-    from biformer_lit.sweep.spec.study_spec import read_spec  # noqa: PLC0415
+    from biformer_lit.sweep.spec.study_reader import read_spec  # noqa: PLC0415
 
     ledger = open_ledger(read_spec(path), tmp_path / "study", print)
     assert isinstance(ledger.study.pruner, optuna.pruners.NopPruner)

@@ -14,7 +14,7 @@ from studies import ROOT, start, study, sweep, wait_for
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboards import Board, files, update
 
-from biformer_lit.sweep.spec.study_spec import read_spec
+from biformer_lit.sweep.spec.study_reader import read_spec
 from biformer_lit.sweep.trials import board, summaries
 from biformer_lit.sweep.trials.board import write_tensorboard, write_trial
 from biformer_lit.sweep.trials.jobs import Job
