@@ -29,7 +29,7 @@ def value_of(cell, seed, epochs):
     return [top * (1 - math.exp(-4 * (epoch + 1) / epochs)) + draw.gauss(0, 0.002) for epoch in range(epochs)]
 
 
-def finished_study(folder, *, epochs=3, failed=(), value=value_of, **contents):
+def finished_study(folder, *, epochs=3, failed=(), value=value_of, measured=None, **contents):
     """Write a study's folder and its record, every trial complete but those named in ``failed`` as (cell, seed)."""
     folder.mkdir(parents=True)
     values = {"name": folder.name, "question": "Which one?", "base": "digits", "plan": "factorial", "seeds": [0]}
@@ -41,11 +41,12 @@ def finished_study(folder, *, epochs=3, failed=(), value=value_of, **contents):
     with closing(storage):
         for seed in spec.seeds:
             for number, cell in enumerate(plan_cells(spec)):
-                storage.create_new_trial(study_id, _trial(folder, spec, cell, number, seed, epochs, failed, value))
+                one = _trial(folder, spec, cell, number, seed, epochs, failed, value, measured)
+                storage.create_new_trial(study_id, one)
     return folder
 
 
-def _trial(folder, spec, cell, number, seed, epochs, failed, value):
+def _trial(folder, spec, cell, number, seed, epochs, failed, value, measured):
     digest = digest_of(cell.name)
     key = folder_name(cell.name, digest, seed)
     job = Job(key, cell.name, cell.factors, seed, digest, cell.baseline, "plan", {**cell.factors, "seed": seed})
@@ -72,7 +73,7 @@ def _trial(folder, spec, cell, number, seed, epochs, failed, value):
         "metrics": {"best": lines[best]["metrics"], "last": lines[-1]["metrics"]},
         "best_epoch": best + 1, "last_epoch": epochs, "images_per_second": 300.0 - number, "peak_memory_bytes": 10**9,
         "wall_seconds": 2.0 * epochs, "sessions": 1, "versions": {"torch": "2.15.0"}, "git_commit": "c0ffee",
-        "host": "here", "device": "cpu",
+        "host": "here", "device": "cpu", **(measured or {}),
     }  # fmt: skip
     (place / "result.json").write_text(json.dumps(result))
     attrs["result"] = json.dumps(result)

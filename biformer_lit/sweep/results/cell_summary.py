@@ -18,7 +18,7 @@ _COLUMNS = {
     **dict.fromkeys(("complete", "planned", "failed", "pruned", "missing", "running"), "Int64"),
     "problems": "string",
     **dict.fromkeys(("mean", "sd"), "float64"),
-    **{quantity.name: quantity.dtype for quantity in QUANTITIES},
+    **{quantity.name: quantity.dtype_of_cell for quantity in QUANTITIES},
     "pairs": "Int64",
     **dict.fromkeys(("difference", "low", "high", "p", "p_holm", "bootstrap_low", "bootstrap_high"), "float64"),
     "claim": "string",

@@ -66,8 +66,13 @@ class Quantity:
 
     @property
     def dtype(self) -> Literal["Int64", "float64"]:
-        """Type of its column."""
+        """Type of its column in the table of trials."""
         return "Int64" if self.whole else "float64"
+
+    @property
+    def dtype_of_cell(self) -> Literal["Int64", "float64"]:
+        """Type of its column in the table of cells."""
+        return "float64" if self.of_cell in ("mean", "median") else self.dtype
 
     def shown(self, value: float) -> str:
         """Return a value as tables for people have it, without the unit that stands in the title."""
