@@ -146,7 +146,7 @@ def _effects(content: Content) -> dict[str, Any] | None:
             _cell(row["factors"]),
             _cell(row["labels"]),
             _cell(unit.signed(row["effect"]), row["effect"]),
-            _cell(unit.interval(row["low"], row["high"])),
+            _cell(unit.interval(row["low"], row["high"]), mark="together"),
             _cell("" if is_missing(row["p_holm"]) else f"{row['p_holm']:.2g}", row["p_holm"]),
             _cell(unit.number(row["mean"]), row["mean"]),
             _cell(str(row["n"]), row["n"]),
