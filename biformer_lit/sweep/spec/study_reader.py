@@ -16,7 +16,7 @@ from biformer_lit.sweep.spec.study_spec import Plan, StudySpec
 from biformer_lit.text.dotted import plain_key
 from biformer_lit.text.escaping import visible
 
-_FIELDS = ("extends", *("set" if one.name == "settings" else one.name for one in fields(StudySpec)))
+_FIELDS = (*("set" if one.name == "settings" else one.name for one in fields(StudySpec)), "extends")
 
 
 def read_spec(path: str | Path, overrides: Mapping[str, Any] | None = None) -> StudySpec:
