@@ -13,7 +13,7 @@ from biformer_lit import ConfigError, load_plugin
 from biformer_lit.cli import main
 from biformer_lit.extending import plugin_loading
 from biformer_lit.sweep.results.export import write_bundle
-from biformer_lit.sweep.spec.study_spec import read_spec
+from biformer_lit.sweep.spec.study_reader import read_spec
 from biformer_lit.sweep.trials.process import next_command
 from biformer_lit.sweep.trials.study_plugins import PLUGINS, read_plugins
 
