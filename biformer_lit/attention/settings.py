@@ -57,7 +57,7 @@ class Declared:
 
     @property
     def per_stage(self) -> bool:
-        """Whether ``annotation`` is the type of one stage's value."""
+        """True if ``annotation`` is the type of one stage's value."""
         return self.setting is not None and self.setting.per_stage
 
     def argument_type(self) -> Any:

@@ -1,4 +1,4 @@
-"""Which of the predicted objects are shown to people."""
+"""Choice of the predicted objects that are shown to people."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

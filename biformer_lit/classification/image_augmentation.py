@@ -17,7 +17,7 @@ from biformer_lit.errors import ConfigError
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What training does to an image; the defaults are the published ImageNet recipe without repetition.
+    """Augmentation of training images; the defaults are the published ImageNet recipe without repetition.
 
     Mixup, CutMix and label smoothing work on whole batches and belong to the task.
 

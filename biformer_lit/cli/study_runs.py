@@ -1,4 +1,4 @@
-"""What studies are told of runs: the configs, costs and objectives of this package's own tasks."""
+"""Configs, costs and objectives of this package's tasks, for studies."""
 
 import importlib
 import inspect

@@ -188,7 +188,7 @@ class HFDataModule(PreparedImages, ToldData, LightningDataModule):
         return np.sort(train), np.sort(held_out)
 
     def collate(self, part: Part) -> Collate:
-        """What makes a batch of samples for ``part``."""
+        """Return the function that makes a batch of samples for ``part``."""
         return Collate()
 
     def load(self) -> dict[str, Any]:
@@ -230,7 +230,7 @@ class HFDataModule(PreparedImages, ToldData, LightningDataModule):
     def _open(self) -> None:
         splits = self.load()
         if not splits:  # dataset_dict.json may list none
-            raise DataError(f"data.init_args.dataset: {self.dataset!r} has no split at all; write it anew")
+            raise DataError(f"data.init_args.dataset: {self.dataset!r} has no split at all; write it again")
         self._files, self.folder = getattr(splits, "files", None), getattr(splits, "report", None)
         warning = self.folder.warning() if self.folder is not None else None
         if warning and self._process()[0] == 0:

@@ -195,7 +195,7 @@ class PreparedImages:
 
 
 def _names(arguments: Iterable[str]) -> list[str]:
-    """What arguments are called in checkpoints."""
+    """Names of arguments in checkpoints."""
     return [argument.rpartition(".")[2] for argument in arguments]
 
 

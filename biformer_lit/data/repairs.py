@@ -1,4 +1,4 @@
-"""What was done about what a row holds besides its image; of which sort that is the kind of data knows."""
+"""Repairs of what a row holds besides its image; the kind of data determines their sort."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol

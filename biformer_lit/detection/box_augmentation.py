@@ -27,7 +27,7 @@ BoxTransform = Callable[[Image.Image, Objects], tuple[Tensor, Objects]]
 
 @dataclass(frozen=True)
 class DetectionAugmentation:
-    """What training does to an image and its objects.
+    """Augmentation of training images with their objects.
 
     Attributes:
         short_sides: Lengths of the shorter side to draw from, in pixels; empty for always ``image_size``.
@@ -62,7 +62,7 @@ class DetectionAugmentation:
 
 @dataclass(frozen=True)
 class ImageSize:
-    """How large images are fed.
+    """Size at which images are fed to the network.
 
     Attributes:
         short: Pixels of the shorter side.

@@ -205,7 +205,7 @@ class DetectionDataModule(NumberedClasses, DenseDataModule):
 
     @property
     def repairs(self) -> dict[str, Repairs]:
-        """What was done about bad boxes, by split, as far as the rows were met and their pass has ended."""
+        """Repairs of bad boxes by split, as far as the rows were read and their pass has ended."""
         return {split: Repairs.total(skipped.repairs.values()) for split, skipped in self.skipped.items()}
 
     def find_targets(self, features: datasets.Features, table: Any, split: str) -> list[str]:
@@ -314,7 +314,7 @@ class DetectionDataModule(NumberedClasses, DenseDataModule):
         return counts, len(source.rows)
 
     def _frame(self, table: Any, split: str) -> BoxFrame:
-        """Which pixels the objects of turned images are in, in this split."""
+        """Return the frame of the objects of rotated images in this split."""
         frame = BoxFrame(self.box_orientation, self._size_columns)
         if self.streaming:
             return frame

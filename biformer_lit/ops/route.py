@@ -124,7 +124,7 @@ def best(scores: Tensor, topk: int) -> Tensor:
 
 
 def route_randomly(shape: tuple[int, ...], grid: RegionGrid, topk: int, device: torch.device) -> Tensor:
-    """``topk`` different regions for each region, drawn anew at each call.
+    """``topk`` different regions for each region, newly drawn at each call.
 
     Args:
         shape: Leading dimensions that draw for themselves, such as (N,) or (N, heads).

@@ -27,7 +27,7 @@ _CROPS = 10  # crops looked at for one that is not almost all of one class
 
 @dataclass(frozen=True)
 class SegmentationAugmentation:
-    """What training does to an image and its label map; the defaults are those of mmsegmentation's ADE20K recipes.
+    """Augmentation of training images with label maps; the defaults are mmsegmentation's for ADE20K.
 
     Attributes:
         scale: Range of the factor that the image is resized by before a crop is cut out.

@@ -1,4 +1,4 @@
-"""A study's results from its record into files: tables, and a bundle to send to somebody."""
+"""Export of a study's results from its record into files: tables, and a bundle to share."""
 
 import zipfile
 from collections.abc import Mapping, Sequence
