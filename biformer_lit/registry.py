@@ -1,5 +1,6 @@
 """Names under which ideas can be plugged in, and where each of them comes from."""
 
+import inspect
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from biformer_lit.errors import ConfigError
 
 T = TypeVar("T")
+_PACKAGE = __name__.partition(".")[0]
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _plugin: ContextVar[str | None] = ContextVar("plugin", default=None)
 
@@ -22,10 +24,12 @@ class Entry(Generic[T]):
         value: What was registered.
         plugin: Name of the plug-in that registered it; None for the package's own, and for what was registered outside
             a plug-in, as in a notebook.
+        module: Module outside this package that registered it; None if it is the package's own.
     """
 
     value: T
     plugin: str | None
+    module: str | None
 
 
 class Registry(Mapping[str, T]):
@@ -65,11 +69,30 @@ class Registry(Mapping[str, T]):
             by = self.plugin_of(name)
             whose = f" by the plug-in {by}" if by else ""
             raise ConfigError(f"{self.kind} {name!r}: is registered already{whose}; choose another name")
-        self._entries[name] = Entry(value, _plugin.get())
+        self._entries[name] = Entry(value, _plugin.get(), _module_outside())
 
     def plugin_of(self, name: str) -> str | None:
         """Name of the plug-in that ``name`` comes from, None if it comes from none."""
         return self._entries[name].plugin
+
+    def origin_of(self, name: str) -> str | None:
+        """Name of the plug-in, or else of the module, that ``name`` comes from; None for the package's own."""
+        entry = self._entries[name]
+        return entry.plugin or entry.module
+
+    @classmethod
+    def named(cls, kind: str) -> "Registry[Any]":
+        """Return the registry of a kind.
+
+        Raises:
+            KeyError: If there is none.
+        """
+        return {registry.kind: registry for registry in cls._all}[kind]
+
+    @classmethod
+    def has(cls, kind: str, name: str) -> bool:
+        """Tell whether a registry of this kind has this name."""
+        return any(registry.kind == kind and name in registry for registry in cls._all)
 
     def __getitem__(self, name: str) -> T:
         return self._entries[name].value
@@ -84,6 +107,19 @@ class Registry(Mapping[str, T]):
     def _forget(cls, plugin: str) -> None:
         for registry in cls._all:
             registry._entries = {name: one for name, one in registry._entries.items() if one.plugin != plugin}  # noqa: SLF001
+
+
+def _module_outside() -> str | None:
+    """Name of the module outside this package that is registering, if it is not the package that is being imported."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        module = str(frame.f_globals.get("__name__", ""))
+        if module.startswith("importlib."):
+            return None
+        if module.partition(".")[0] != _PACKAGE:
+            return module
+        frame = frame.f_back
+    return None
 
 
 @contextmanager

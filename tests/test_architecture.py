@@ -21,7 +21,7 @@ AMONG_LEAVES = {
     "text": set(),
     "errors": {"text"},
     "registry": {"errors"},
-    "extending": {"registry", "errors"},
+    "extending": {"registry", "errors", "text"},
     "facade": set(),
     "kinds": {"registry", "errors"},
     "common": {"text", "errors"},

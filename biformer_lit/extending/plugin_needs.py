@@ -1,0 +1,125 @@
+"""The plug-ins that a network needs: noted in its checkpoint, and asked for where that decides the network."""
+
+import sys
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from biformer_lit.errors import CheckpointError
+from biformer_lit.extending.plugin_loading import loaded_plugins
+from biformer_lit.extending.plugin_source import Plugin, digest_of, source_files
+from biformer_lit.registry import Registry
+from biformer_lit.text.escaping import visible
+
+_SCRIPT = "__main__"
+_SHOWN = 100  # characters of what a file says
+
+
+@dataclass(frozen=True)
+class NeededPlugin:
+    """A plug-in that a network is made with, as a checkpoint names it.
+
+    Attributes:
+        name: The module that it is.
+        digest: SHA-256 of its source, in hexadecimal digits; empty if it had none.
+        label: What ``--plugin`` takes: the name of its file, or the module.
+        uses: What it registered and the network uses: pairs of the kind and the name.
+    """
+
+    name: str
+    digest: str
+    label: str = ""
+    uses: tuple[tuple[str, str], ...] = ()
+
+
+def needed_plugins(used: Iterable[tuple[Registry[Any], str]]) -> list[dict[str, Any]]:
+    """List the plug-ins that registered names come from, as plain values for a checkpoint.
+
+    Args:
+        used: Registries, each with a name in it that a network uses.
+    """
+    found: dict[str, list[list[str]]] = {}
+    for registry, name in used:
+        if (module := registry.origin_of(name)) is not None:
+            found.setdefault(module, []).append([registry.kind, name])
+    needed = []
+    for module, uses in found.items():
+        plugin = _plugin(module)
+        needed.append({"name": module, "digest": plugin.digest, "label": plugin.label, "uses": uses})
+    return needed
+
+
+def read_needed(entries: Mapping[str, Any], source: str) -> tuple[NeededPlugin, ...]:
+    """Return the plug-ins that the entries of a checkpoint name, which may come from anybody.
+
+    Raises:
+        CheckpointError: If they are none.
+    """
+    listed = entries.get("plugins")
+    if not isinstance(listed, list | tuple | Mapping | str):  # a parameter may be called so
+        return ()
+    plugins = []
+    for one in listed if isinstance(listed, list | tuple) else [listed]:
+        fields = [one.get(field, "") for field in ("name", "digest", "label")] if isinstance(one, Mapping) else [None]
+        if not all(isinstance(field, str) for field in fields) or not fields[0]:
+            raise CheckpointError(f"{source}: its plugins are no list of names and digests; save it again")
+        uses = one.get("uses")
+        pairs = [pair for pair in uses if isinstance(pair, list | tuple)] if isinstance(uses, list | tuple) else []
+        named = tuple((str(pair[0]), str(pair[1])) for pair in pairs if len(pair) == 2)
+        plugins.append(NeededPlugin(*fields, named))
+    return tuple(plugins)
+
+
+def require_plugins(needed: Iterable[NeededPlugin], where: str) -> None:
+    """Refuse a network some of whose parts are not registered; other source than it was trained with is warned of.
+
+    Args:
+        needed: The plug-ins that it was made with.
+        where: How messages about its file begin.
+
+    Raises:
+        CheckpointError: With the plug-in to give.
+    """
+    for plugin in needed:
+        missing = [(kind, name) for kind, name in plugin.uses if not Registry.has(kind, name)]
+        if missing or (not plugin.uses and plugin.name not in loaded_plugins()):
+            raise CheckpointError(f"{where}{told_missing(plugin, missing)}")
+        modules = {Registry.named(kind).origin_of(name) for kind, name in plugin.uses} - {None}
+        for now in (_plugin(str(module)) for module in modules or {plugin.name}):
+            if now.digest and plugin.digest and now.digest != plugin.digest:
+                warnings.warn(
+                    f"{where}was made with other source of the plug-in {_label(plugin)} (SHA-256 "
+                    f"{visible(plugin.digest[:12])}..., now {now.digest[:12]}...); what that computes in another way "
+                    "changes its figures",
+                    stacklevel=3,
+                )
+
+
+def told_missing(plugin: NeededPlugin, missing: Iterable[tuple[str, str]] = ()) -> str:
+    """Say which plug-in a network needs, for what, and what to do."""
+    parts = ", ".join(f"{visible(kind, _SHOWN)} {visible(name, _SHOWN)!r}" for kind, name in missing)
+    what = f" for {parts}" if parts else ""
+    if plugin.name == _SCRIPT:
+        return (
+            f"needs what a script or notebook registered{what}; register it before loading, or put it into a file of "
+            "its own and give --plugin FILE"
+        )
+    return (
+        f"needs the plug-in {_label(plugin)}{what}: give --plugin {_label(plugin)}, or in Python call "
+        "biformer_lit.load_plugin"
+    )
+
+
+def _label(plugin: NeededPlugin) -> str:
+    return visible(plugin.label or plugin.name, _SHOWN)
+
+
+def _plugin(module: str) -> Plugin:
+    """A plug-in that was loaded, or what is known of a module that registered without being loaded as one."""
+    if (known := loaded_plugins().get(module)) is not None:
+        return known
+    files = {} if module == _SCRIPT or module not in sys.modules else source_files(sys.modules[module])
+    single = len(files) == 1 and "/" not in next(iter(files))
+    label = next(iter(files)) if single else module
+    return Plugin(module, label, files, digest_of(files) if files else "")
