@@ -41,7 +41,8 @@ def needed_plugins(used: Iterable[tuple[Registry[Any], str]]) -> list[dict[str, 
     """
     found: dict[str, list[list[str]]] = {}
     for registry, name in used:
-        if (module := registry.origin_of(name)) is not None:
+        module = registry.origin_of(name) if name in registry else None
+        if module is not None:
             found.setdefault(module, []).append([registry.kind, name])
     needed = []
     for module, uses in found.items():
@@ -59,16 +60,17 @@ def read_needed(entries: Mapping[str, Any], source: str) -> tuple[NeededPlugin, 
     listed = entries.get("plugins")
     if not isinstance(listed, list | tuple | Mapping | str):  # a parameter may be called so
         return ()
-    plugins = []
-    for one in listed if isinstance(listed, list | tuple) else [listed]:
-        fields = [one.get(field, "") for field in ("name", "digest", "label")] if isinstance(one, Mapping) else [None]
-        if not all(isinstance(field, str) for field in fields) or not fields[0]:
-            raise CheckpointError(f"{source}: its plugins are no list of names and digests; save it again")
-        uses = one.get("uses")
-        pairs = [pair for pair in uses if isinstance(pair, list | tuple)] if isinstance(uses, list | tuple) else []
-        named = tuple((str(pair[0]), str(pair[1])) for pair in pairs if len(pair) == 2)
-        plugins.append(NeededPlugin(*fields, named))
-    return tuple(plugins)
+    return tuple(_needed(one, source) for one in (listed if isinstance(listed, list | tuple) else [listed]))
+
+
+def _needed(entry: Any, source: str) -> NeededPlugin:
+    said = entry if isinstance(entry, Mapping) else {}
+    name, digest, label = said.get("name"), said.get("digest", ""), said.get("label", "")
+    if not isinstance(name, str) or not isinstance(digest, str) or not isinstance(label, str):
+        raise CheckpointError(f"{source}: its plugins are no list of names and digests; save it again")
+    uses = said.get("uses")
+    pairs = [pair for pair in uses if isinstance(pair, list | tuple)] if isinstance(uses, list | tuple) else []
+    return NeededPlugin(name, digest, label, tuple((str(pair[0]), str(pair[1])) for pair in pairs if len(pair) == 2))
 
 
 def require_plugins(needed: Iterable[NeededPlugin], where: str) -> None:

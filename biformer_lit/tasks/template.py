@@ -15,10 +15,12 @@ from torch.optim import Optimizer
 from typing_extensions import Self
 
 from biformer_lit.backbone import Backbone, LoadReport, load_weights
+from biformer_lit.backbone.registered_parts import registered_parts
 from biformer_lit.backbone.weights import check_fits, read_checkpoint
 from biformer_lit.common.seeding import base_seed, derive_seed, local_seed, seed_all
 from biformer_lit.errors import CheckpointError, ConfigError, DataError
-from biformer_lit.kinds import Kind, follow_old_name, kind_named
+from biformer_lit.extending import needed_plugins
+from biformer_lit.kinds import KINDS, Kind, follow_old_name, kind_named
 from biformer_lit.tasks.batches import as_named, is_empty
 from biformer_lit.tasks.finite import FiniteSteps
 from biformer_lit.tasks.network_classes import NetworkClasses
@@ -352,10 +354,12 @@ class BiFormerTask(TrainedModule, ABC):
     # -- checkpoints -------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep with the weights what the classes are called, how images were prepared, and how many steps left out."""
+        """Keep with the weights what the classes are called, how images were prepared, and what else is needed."""
         checkpoint["class_names"] = self.class_names
         checkpoint["preprocessing"] = self.preprocessing
         checkpoint["skipped_steps"] = self.finite_steps.skipped
+        if plugins := needed_plugins([*registered_parts(self.backbone), (KINDS, self.kind)]):
+            checkpoint["plugins"] = plugins
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the class names and the preprocessing; the data has to follow them.
