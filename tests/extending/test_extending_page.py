@@ -1,0 +1,32 @@
+"""The examples of docs/extending.md do what the page says."""
+
+import re
+
+import pytest
+import torch
+from torchvision import tv_tensors
+
+from biformer_lit.data.own_transforms import TRANSFORMS, OwnTransforms
+
+
+@pytest.fixture
+def blocks(root):
+    return re.findall(r"^```python\n(.*?)^```$", (root / "docs/extending.md").read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_the_transforms_of_the_page(blocks):
+    (block,) = [one for one in blocks if "def darken" in one]
+    exec(block, {"__name__": "page"})  # noqa: S102
+    assert {"blur", "darken"} <= set(TRANSFORMS)
+    image = tv_tensors.Image(torch.full((3, 8, 8), 200, dtype=torch.uint8))
+    result = OwnTransforms(["blur", "darken"])({"image": image})["image"]
+    assert 100 <= int(result.min()) <= int(result.max()) <= 200
+
+
+def test_the_names_of_the_page_are_there(root):
+    import biformer_lit  # noqa: PLC0415
+
+    named = set(re.findall(r"`(register_\w+|load_plugin)`", (root / "docs/extending.md").read_text()))
+    assert len(named) >= 5
+    missing = {name for name in named if not hasattr(biformer_lit, name)}
+    assert missing <= {"register_attention", "register_routing"}
