@@ -17,9 +17,10 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import biformer_lit
-from biformer_lit.backbone.weights import convert_checkpoint, read_checkpoint
 from biformer_lit.callbacks.trial import failure_kind
-from biformer_lit.checkpoints.damage import damage, previous_of, whole_instead
+from biformer_lit.checkpoints.conversion import convert_checkpoint
+from biformer_lit.checkpoints.damage import damage, previous_of
+from biformer_lit.checkpoints.file_contents import read_contents, whole_instead
 from biformer_lit.cli import main
 from biformer_lit.common import files
 from biformer_lit.errors import CheckpointError, DiskFullError, causes
@@ -234,7 +235,7 @@ def test_damaged_bytes_are_refused_or_change_nothing(tmp_path, count):
         else:
             path.write_bytes((good[:position] + bytes(512) + good[position + 512 :])[: len(good)])
         try:
-            contents = read_checkpoint(path)
+            contents = read_contents(path).entries
         except CheckpointError as error:
             assert "damaged" in str(error), error  # noqa: PT017  # of some positions alone
             assert "\n" not in str(error)  # noqa: PT017
@@ -250,7 +251,7 @@ def test_a_tensor_that_is_marked_as_a_folder_is_refused(tmp_path):
     listed = path.read_bytes().rindex(b"archive/data/5") - 46  # the entry in the list at the end of the file
     flip(path, listed + 38, bit=4)
     with pytest.raises(CheckpointError, match=r"damaged \(.*data/5 differs"):
-        read_checkpoint(path)
+        read_contents(path)
 
 
 def test_torch_itself_takes_a_flipped_bit_for_another_weight(tmp_path):
@@ -319,7 +320,7 @@ def test_a_trial_goes_on_from_the_checkpoint_before(tmp_path):
         AtomicCheckpointIO().save_checkpoint(a_run(epoch), last)
     flip(last)
     assert next_command(tmp_path, tmp_path / "c.yaml")[-2:] == ["--ckpt_path", str(last)]
-    assert read_checkpoint(last)["epoch"] == 1
+    assert read_contents(last).entries["epoch"] == 1
     assert names(last.parent) == {"last.ckpt", "last.ckpt.broken"}
     said = "last.ckpt is incomplete or damaged; it is now last.ckpt.broken, and training "
     assert (tmp_path / "trial.log").read_text().endswith(f"{said}continues from the one before it\n")
@@ -369,7 +370,7 @@ def test_a_checkpoint_on_a_full_disk(root, tmp_path):
     check_said(done, "checkpoints: no space left on device: a checkpoint takes about 0.")
     folder = tmp_path / "copy/tiny/version_0/checkpoints"
     assert names(folder) == {"best.ckpt", "last.ckpt"}
-    assert [read_checkpoint(one, resume=True)["global_step"] for one in sorted(folder.iterdir())] == [4, 4]
+    assert [read_contents(one, resume=True).entries["global_step"] for one in sorted(folder.iterdir())] == [4, 4]
     assert why_failed(tmp_path, 2, timed_out=False).reason == "config"  # nothing is known of it
     (tmp_path / "trial.log").write_text(done.stderr)
     assert why_failed(tmp_path, 2, timed_out=False).reason == "disk"
@@ -415,7 +416,7 @@ def test_no_room_costs_nothing(tmp_path, monkeypatch, room):
         DiskFullError, match=r"no space left on device: .* last\.ckpt is still the one before; make room"
     ):
         AtomicCheckpointIO().save_checkpoint(a_run(2), path)
-    assert read_checkpoint(path)["epoch"] == 1
+    assert read_contents(path).entries["epoch"] == 1
     assert names(tmp_path) == {"last.ckpt"}
 
 
@@ -459,7 +460,7 @@ def test_convert_writes_all_or_nothing(tmp_path, monkeypatch):
         Path(name).write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("biformer_lit.backbone.weights.save_file", half)
+    monkeypatch.setattr("biformer_lit.checkpoints.conversion.save_file", half)
     with pytest.raises(CheckpointError, match=r"other\.safetensors: cannot be written \(.*No space left"):
         convert_checkpoint(source, tmp_path / "other.safetensors")
     assert names(tmp_path) == {"weights.pth", "weights.safetensors"}

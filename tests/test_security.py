@@ -28,7 +28,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 from PIL import Image
 
-from biformer_lit.backbone.weights import read_checkpoint
+from biformer_lit.checkpoints.file_contents import read_contents
 from biformer_lit.cli import main, run
 from biformer_lit.data import ClassificationDataModule
 from biformer_lit.data.images.decoding import MOST_PIXELS, BadImageError, decode_image
@@ -90,7 +90,7 @@ def test_no_kind_of_file_runs_code(tmp_path, monkeypatch, kind, name):
     monkeypatch.chdir(tmp_path)
     evil(tmp_path / name, kind)
     with pytest.raises(CheckpointError):
-        read_checkpoint(name)
+        read_contents(name)
     assert not (tmp_path / "ran.txt").exists()
 
 

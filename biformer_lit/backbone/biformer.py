@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from biformer_lit.backbone.architecture import PatternName, attention_builder, check_layout, per_stage
 from biformer_lit.backbone.blocks import Block, Stage, Stem, build_downsample, build_stem
 from biformer_lit.backbone.initial import draw_weights, fresh_seed
-from biformer_lit.backbone.weights import check_fits, is_released, rename_released
+from biformer_lit.checkpoints.fitting import check_fits
+from biformer_lit.checkpoints.released_names import is_released, rename_released
 from biformer_lit.errors import CheckpointError, ConfigError
 
 logger = logging.getLogger(__name__)

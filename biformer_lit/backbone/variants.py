@@ -6,7 +6,7 @@ from timm.models import build_model_with_cfg, generate_default_cfgs, register_mo
 from torch import nn
 
 from biformer_lit.backbone.biformer import BiFormer
-from biformer_lit.backbone.weights import rename_released
+from biformer_lit.checkpoints.released_names import rename_released
 
 _OVERLAP: dict[str, Any] = {"mlp_ratio": 3.0, "stem": "overlap", "cpe": 3}
 _SWIN_LAYOUT: dict[str, Any] = {

@@ -12,9 +12,10 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 
-from biformer_lit.checkpoints.damage import damage, previous_of, whole_instead
+from biformer_lit.checkpoints.damage import previous_of
+from biformer_lit.checkpoints.file_contents import read_contents
 from biformer_lit.common.files import durable, remove_unfinished
-from biformer_lit.errors import CheckpointError, DiskFullError, is_disk_full
+from biformer_lit.errors import DiskFullError, is_disk_full
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -65,20 +66,20 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         map_location: Callable[..., Any] | None = lambda storage, _: storage,
         weights_only: bool | None = None,
     ) -> dict[str, Any]:
-        """Read a checkpoint, after its checksums.
+        """Read a checkpoint; of a local file the checksums and the claims are looked at first.
 
         Args:
             path: From where.
             map_location: As in ``torch.load``.
-            weights_only: As in ``torch.load``, but None is True wherever the file is from.
+            weights_only: As in ``torch.load``, but None is True wherever the file is from. With False the file is read
+                as Lightning reads it, and the code in it is run.
 
         Raises:
-            CheckpointError: If the file is damaged; another that may be used instead is named.
+            CheckpointError: If a local file is damaged or holds code; another that may be used instead is named.
         """
         local = _local(path)
-        if local is not None and local.is_file() and (reason := damage(local)):
-            remedy = whole_instead(local, resume=True) or "fetch or save it again"
-            raise CheckpointError(f"{path}: damaged ({reason}); {remedy}")
+        if local is not None and local.is_file() and weights_only is not False:
+            return read_contents(local, resume=True, map_location=map_location).entries
         contents: dict[str, Any] = super().load_checkpoint(path, map_location, weights_only is not False)
         return contents
 

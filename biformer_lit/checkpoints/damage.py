@@ -1,7 +1,6 @@
-"""Files of checkpoints: whether one is whole, and which other one there is if it is not. PyTorch is imported late."""
+"""Damage to files of checkpoints, found by their checksums, and the files beside them. Needs no PyTorch."""
 
 import struct
-import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -64,39 +63,13 @@ def _is_mislabelled(entry: zipfile.ZipInfo) -> bool:
     return is_folder is not entry.is_dir() or (stored and entry.compress_size != entry.file_size)
 
 
-def whole_instead(path: Path, *, resume: bool = False) -> str | None:
-    """What to say of the checkpoint that may be used instead of a damaged one; None if there is none.
+def is_checkpoint_name(path: Path) -> bool:
+    """Return whether a file is named as a run's checkpoint, or as one that was replaced."""
+    return path.name.removesuffix(_PREVIOUS).endswith(_SUFFIX)
 
-    It is the one that the damaged one had replaced, or else the newest in its folder, and has been read as a whole.
 
-    Args:
-        path: The damaged checkpoint; a file that is not named ``.ckpt`` is no run's, and has no other beside it.
-        resume: Whether training is to go on from it.
-    """
-    if not path.name.removesuffix(_PREVIOUS).endswith(_SUFFIX):
-        return None
+def neighbours(path: Path) -> list[Path]:
+    """List the other checkpoints in the folder of ``path``: the one that it had replaced, then the newest first."""
     others = [one for ending in (_SUFFIX, _SUFFIX + _PREVIOUS) for one in path.parent.glob(f"*{ending}")]
     others = [one for one in others if one.is_file() and one.name != path.name]
-    for other in sorted(others, key=lambda one: (one == previous_of(path), one.stat().st_mtime_ns), reverse=True):
-        place = _place(other, resume)
-        if place is not None:
-            return f"{other} is whole ({place}): give that instead"
-    return None
-
-
-def _place(path: Path, resume: bool) -> str | None:
-    """Where in training a checkpoint was made, None if it is not a whole one of a run."""
-    import torch  # noqa: PLC0415
-
-    try:
-        if not zipfile.is_zipfile(path) or damage(path):
-            return None
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            contents = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception:  # noqa: BLE001  # whatever is wrong with it, it is not what is to be offered
-        return None
-    wanted = {"state_dict", "hyper_parameters", "epoch", "global_step"} | ({"optimizer_states"} if resume else set())
-    if not isinstance(contents, dict) or not wanted <= contents.keys():
-        return None
-    return f"epoch {contents['epoch']}, step {contents['global_step']}"
+    return sorted(others, key=lambda one: (one == previous_of(path), one.stat().st_mtime_ns), reverse=True)

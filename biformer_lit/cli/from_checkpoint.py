@@ -12,23 +12,22 @@ from typing import Any
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
+from biformer_lit.checkpoints.saved_weights import SavedWeights
 from biformer_lit.cli.allowed import imported
 from biformer_lit.errors import CheckpointError
-from biformer_lit.tasks.saved_settings import class_name, left_settings, taken_settings
+from biformer_lit.tasks.restore import require_plugins_of
+from biformer_lit.tasks.saved_settings import left_settings, taken_settings
 from biformer_lit.tasks.saved_task import import_path, known_task
 from biformer_lit.text.dotted import flat
 
 
-def with_settings_of(
-    parser: LightningArgumentParser, config: Namespace, contents: dict[str, Any], path: str
-) -> Namespace:
+def with_settings_of(parser: LightningArgumentParser, config: Namespace, saved: SavedWeights) -> Namespace:
     """A parsed command line with what a checkpoint decides of its model; a warning says what that overrides.
 
     Args:
         parser: The command line's parser.
         config: The parsed command line.
-        contents: The checkpoint.
-        path: Its file, for messages.
+        saved: The checkpoint.
 
     Raises:
         CheckpointError: If it is from no task that is known, or its settings do not fit.
@@ -36,9 +35,8 @@ def with_settings_of(
     subcommand = config.subcommand
     model = config[subcommand].get("model")
     before = flat(model.as_dict() if model else {})
-    named = class_name(contents, path)
-    chosen = _chosen_class(named, model, path)
-    settings = contents["hyper_parameters"]
+    require_plugins_of(saved)
+    chosen, settings = _chosen_class(saved.made_by, model, saved.where), saved.settings
     brought = {"class_path": chosen, "init_args": taken_settings(settings)}
     try:
         with contextlib.redirect_stderr(io.StringIO()) as said:
@@ -46,7 +44,7 @@ def with_settings_of(
     except SystemExit:
         reason = said.getvalue().rpartition("error: ")[2].partition("\n")[0]
         raise CheckpointError(
-            f"{path}: holds settings that do not fit ({reason}); to use its weights alone set "
+            f"{saved.where}holds settings that do not fit ({reason}); to use its weights alone set "
             "model.init_args.weights instead"
         ) from None
     sys.stderr.write(said.getvalue())
@@ -59,7 +57,7 @@ def with_settings_of(
     return merged
 
 
-def _chosen_class(named: str, model: Namespace | None, path: str) -> str:
+def _chosen_class(named: str, model: Namespace | None, where: str) -> str:
     """The class to build, without importing what a file names: a task of ours, or the class that is typed."""
     typed = str(model.get("class_path", "")) if model else ""
     typed_class = imported(typed)
@@ -69,7 +67,7 @@ def _chosen_class(named: str, model: Namespace | None, path: str) -> str:
     if typed and known_task(typed) is None and typed.rpartition(".")[2] == named.rpartition(".")[2]:
         return typed
     raise CheckpointError(
-        f"{path}: was made by the task {named!r}, which is none of this package's; if it is yours, name it with "
+        f"{where}was made by the task {named!r}, which is none of this package's; if it is yours, name it with "
         "--model or in the config (a checkpoint's word is not enough to import it); to use its weights alone set "
         "model.init_args.weights instead"
     )

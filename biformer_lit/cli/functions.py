@@ -5,7 +5,7 @@ from typing import Literal
 
 from jsonargparse import ArgumentParser, auto_cli
 
-from biformer_lit.backbone.weights import convert_checkpoint
+from biformer_lit.checkpoints.conversion import convert_checkpoint
 from biformer_lit.cli.refusing import OneLineErrors
 from biformer_lit.extending.plugin_words import EPILOG
 from biformer_lit.profiling import complexity, profile

@@ -20,7 +20,6 @@ from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
 import biformer_lit
 import biformer_lit.shipped_kinds  # whose classes a config may name
-from biformer_lit.backbone.weights import read_checkpoint
 from biformer_lit.callbacks import (
     EMA,
     BestOfRun,
@@ -34,6 +33,7 @@ from biformer_lit.callbacks import (
     TrialReport,
 )
 from biformer_lit.callbacks.tensorboard_writers import tensorboard_writers
+from biformer_lit.checkpoints.saved_weights import Origin, Shapes, read_weights
 from biformer_lit.cli.allowed import check_named
 from biformer_lit.cli.compilation import check_compile
 from biformer_lit.cli.end_of_run import print_results
@@ -45,7 +45,7 @@ from biformer_lit.cli.repeating import leave_trials_alone
 from biformer_lit.cli.run_folder import NAMES, claim_versions, newest_checkpoint
 from biformer_lit.common.yaml_text import load_yaml, yaml_of
 from biformer_lit.data import HFDataModule
-from biformer_lit.errors import BiFormerLitError, CheckpointError, ConfigError, causes
+from biformer_lit.errors import BiFormerLitError, ConfigError, causes
 from biformer_lit.extending.plugin_words import EPILOG
 from biformer_lit.plugins import AtomicCheckpointIO, SyncBatchNorm
 from biformer_lit.recipes import read_config
@@ -53,9 +53,7 @@ from biformer_lit.running.disk import one_disk_error
 from biformer_lit.running.parent import VARIABLE
 from biformer_lit.running.trial_folders import is_ours
 from biformer_lit.tasks import BiFormerTask
-from biformer_lit.tasks.origin import Origin, origin_of
-from biformer_lit.tasks.restore import check_size, shapes_of
-from biformer_lit.tasks.saved_settings import class_name
+from biformer_lit.tasks.restore import check_size
 
 _NAMED: tuple[type[Callback], ...] = (EMA, TrialReport)  # by configs, without a module: imported to be found
 _CLASS_PATH = re.compile(r"class_path '([\w.]+)'")
@@ -136,7 +134,8 @@ class BiFormerCLI(LightningCLI):
     leaves them out.
     """
 
-    _held: tuple[dict[str, tuple[int, ...]], str] | None = None  # shapes of the checkpoint's weights, and its file
+    _origin: Origin | None = None  # of the checkpoint
+    _shapes: Shapes | None = None  # of its weights
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Arguments of our own, beside LightningCLI's."""
@@ -152,7 +151,6 @@ class BiFormerCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, and remember what was given."""
         super().parse_arguments(parser, args)
-        self._origin: Origin | None = None
         self._given = given_data_settings(parser, args) if self.config.get("subcommand") else frozenset()
 
     def _set_seed(self) -> None:
@@ -178,16 +176,11 @@ class BiFormerCLI(LightningCLI):
                 )
             return
         check_no_address("ckpt_path", path)
-        contents = read_checkpoint(path, resume=subcommand == "fit")
-        class_name(contents, path)
-        if subcommand == "fit" and "optimizer_states" not in contents:
-            raise CheckpointError(
-                f"{path}: was saved without the optimiser's state (save_weights_only), so it cannot be resumed; "
-                "to start from its weights set model.init_args.weights instead"
-            )
-        self._origin = origin_of(contents, path)
-        self.config = with_settings_of(self.parser, self.config, contents, path)
-        self._held = (shapes_of(contents), path)
+        saved = read_weights(path, resume=subcommand == "fit")
+        if subcommand == "fit":
+            saved.check_resumable()
+        self.config = with_settings_of(self.parser, self.config, saved)
+        self._origin, self._shapes = saved.origin, saved.shapes
 
     def instantiate_classes(self) -> None:
         """Build what the config names; our own errors come out as themselves.
@@ -200,10 +193,9 @@ class BiFormerCLI(LightningCLI):
             super().instantiate_classes()
         except ValueError as error:
             raise own_error(error) from error
-        if self._held is not None:
-            check_size(self.model, *self._held)
         self.datamodule.given_settings = self._given
         if self._origin is not None:
+            check_size(self.model, self._shapes or {}, self._origin.source)
             self.model.network_classes.take(self._origin)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from biformer_lit.backbone import LoadReport
+from biformer_lit.checkpoints.saved_weights import SavedWeights
 from biformer_lit.heads import DenseNetwork, load_dense_weights
 from biformer_lit.tasks.template import BiFormerTask
 
@@ -40,10 +41,10 @@ class DenseTask(BiFormerTask):
         head = asdict(self.head_settings)
         return {"backbone": asdict(self.backbone), "head": head, "timm_backbone": self.timm_backbone}
 
-    def load_start(self, path: str) -> LoadReport:
+    def load_start(self, saved: SavedWeights) -> LoadReport:
         """Start from the weights in a file."""
         fresh = self.network_classes.keep_fresh
-        return load_dense_weights(self.net, path, copy=self.weights_copy, fresh_classifier=fresh)
+        return load_dense_weights(self.net, saved, copy=self.weights_copy, fresh_classifier=fresh)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
         """See :meth:`evaluate`."""

@@ -2,12 +2,12 @@
 
 import logging
 from pathlib import Path
-from typing import Literal
 
 from torch import Tensor
 
 from biformer_lit.backbone import BiFormer, LoadReport
-from biformer_lit.backbone.weights import check_fits, pick_weights, read_checkpoint
+from biformer_lit.checkpoints.fitting import check_fits
+from biformer_lit.checkpoints.saved_weights import Copy, SavedWeights, opened
 from biformer_lit.errors import CheckpointError
 from biformer_lit.heads.dense_network import DenseNetwork
 
@@ -18,9 +18,9 @@ _HEADS = ("head.", "auxiliary.", "pyramid.")  # of all kinds of networks
 
 def load_dense_weights(
     net: DenseNetwork,
-    source: str | Path,
+    source: str | Path | SavedWeights,
     *,
-    copy: Literal["raw", "ema"] | None = None,
+    copy: Copy | None = None,
     fresh_classifier: bool = False,
 ) -> LoadReport:
     """Fill the network of a dense task from a file; everything is checked before anything is changed.
@@ -31,7 +31,7 @@ def load_dense_weights(
 
     Args:
         net: The network.
-        source: A ``.pth``, ``.pt``, ``.ckpt`` or ``.safetensors`` file.
+        source: A ``.pth``, ``.pt``, ``.ckpt`` or ``.safetensors`` file, or one that was read.
         copy: Which weights where a file holds both, see :func:`biformer_lit.load_weights`.
         fresh_classifier: Leave what depends on the classes as it is even if it would fit, for they are others.
 
@@ -41,7 +41,8 @@ def load_dense_weights(
     Raises:
         CheckpointError: If the file cannot be read, or does not fit the backbone.
     """
-    given, description = pick_weights(read_checkpoint(source), copy, f"{source}: ")
+    saved = opened(source)
+    given, description = saved.weights(copy)
     whole = any(key.startswith("backbone.") for key in given)
     if not whole:
         given = {f"backbone.{key}": tensor for key, tensor in given.items()}
@@ -55,13 +56,13 @@ def load_dense_weights(
     filled = {key: tensor for key, tensor in given.items() if key not in unused}
     filled |= {key: own[key] for key in fresh}
     if problem := check_fits(net, filled):
-        raise CheckpointError(f"{source}: {problem}; use the settings of the model that they are from")
+        raise CheckpointError(f"{saved.where}{problem}; use the settings of the model that they are from")
     net.load_state_dict(filled)
-    report = LoadReport(f"{source}: {description}", tuple(fresh), tuple(unused))
+    report = LoadReport(f"{saved.where}{description}", tuple(fresh), tuple(unused))
     logger.info("loaded %s", report.source)
     if fresh:
         parts = sorted({key.partition(".")[0] for key in fresh})
-        logger.warning("%s: has no weights that fit %s: fresh there", source, ", ".join(parts))
+        logger.warning("%shas no weights that fit %s: fresh there", saved.where, ", ".join(parts))
     return report
 
 

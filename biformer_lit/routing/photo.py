@@ -10,6 +10,7 @@ import yaml
 from PIL import Image
 from torch import Tensor
 
+from biformer_lit.checkpoints.saved_weights import SavedWeights
 from biformer_lit.common.yaml_text import load_yaml
 from biformer_lit.data.images.decoding import REMEDY, decode_image
 from biformer_lit.data.images.rendering import PLAIN, Rendering
@@ -17,7 +18,6 @@ from biformer_lit.data.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from biformer_lit.data.preprocessing import check_preprocessing
 from biformer_lit.errors import ConfigError, DataError
 from biformer_lit.routing.paint import Array
-from biformer_lit.tasks.origin import read_origin
 
 Triple: TypeAlias = tuple[float, float, float]
 
@@ -69,33 +69,33 @@ class Preprocessing:
         return image.permute(2, 0, 1)[None]
 
 
-def find_preprocessing(checkpoint: str | Path) -> Preprocessing:
+def find_preprocessing(checkpoint: SavedWeights) -> Preprocessing:
     """Return a run's preprocessing from its checkpoint, or from the config above the folder of its checkpoints.
 
     Checkpoints of version 0.1 say nothing of the data.
 
     Args:
-        checkpoint: A file.
+        checkpoint: The file, which was read.
 
     Returns:
         The run's values, or ImageNet's if nothing tells them.
 
     Raises:
-        CheckpointError: If the file cannot be read, or what it says makes no sense.
+        CheckpointError: If what it says makes no sense.
     """
-    stored = read_origin(checkpoint).preprocessing if Path(checkpoint).is_file() else None
+    stored = checkpoint.origin.preprocessing
     if stored is not None:
-        known = check_preprocessing(stored, str(checkpoint))
+        known = check_preprocessing(stored, checkpoint.source)
         sides = known["image_size"] if isinstance(known["image_size"], list | tuple) else [known["image_size"]]
         return Preprocessing(
             known.get("eval_size") or min(sides),
             _triple(known["mean"]),
             _triple(known["std"]),
-            f"those of {checkpoint}",
+            f"those of {checkpoint.source}",
             Rendering(known["value_range"], known["bands"]),
             known.get("interpolation", "bicubic"),
         )
-    config = Path(checkpoint).parent.parent / "config.yaml"
+    config = Path(checkpoint.source).parent.parent / "config.yaml"
     try:
         data = load_yaml(config)["data"]["init_args"]
         return Preprocessing(

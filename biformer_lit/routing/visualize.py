@@ -1,7 +1,5 @@
 """The command ``visualize``: the routing of a trained network on one photo, as pictures and as data."""
 
-import re
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +8,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from biformer_lit.backbone import Backbone, load_weights
-from biformer_lit.backbone.weights import read_checkpoint
+from biformer_lit.checkpoints.saved_weights import SavedWeights, read_weights
 from biformer_lit.common.seeding import base_seed, local_seed
 from biformer_lit.data.images.rendering import Range, Rendering
 from biformer_lit.errors import ConfigError
@@ -18,8 +16,8 @@ from biformer_lit.routing.blocks import RoutedBlock, check_point, record_blocks,
 from biformer_lit.routing.draw import draw_block, draw_sheet
 from biformer_lit.routing.paint import Array
 from biformer_lit.routing.photo import Triple, find_preprocessing, read_photo
-from biformer_lit.tasks import load_task
 from biformer_lit.tasks.memory_shortage import within_memory
+from biformer_lit.tasks.saved_task import task_of
 from biformer_lit.text.escaping import visible
 
 _DPI = 100
@@ -67,10 +65,11 @@ def visualize(
     given: dict[str, Any] = {
         name: value for name, value in (("size", size), ("mean", mean), ("std", std)) if value is not None
     }
-    preprocessing = replace(find_preprocessing(checkpoint), **given)
+    saved = read_weights(checkpoint)
+    preprocessing = replace(find_preprocessing(saved), **given)
     rendering = preprocessing.rendering
     photo = read_photo(image, Rendering(value_range or rendering.value_range, bands or rendering.bands))
-    net, names = _load_net(checkpoint, backbone)
+    net, names = _load_net(saved, backbone)
     pixels = preprocessing.resize(photo)
     with local_seed(base_seed(), "visualize"):  # routing: random draws
         image_batch = preprocessing.normalise(pixels)
@@ -102,33 +101,24 @@ def _check_folder(folder: Path) -> None:
         raise ConfigError(f"out={folder} is not empty, and nothing is overwritten; give a new folder or empty this one")
 
 
-def _load_net(checkpoint: str, backbone: Backbone) -> tuple[nn.Module, list[str]]:
+def _load_net(saved: SavedWeights, backbone: Backbone) -> tuple[nn.Module, list[str]]:
     """The network in evaluation mode, and its classes' names if they are known."""
-    contents = read_checkpoint(checkpoint)
-    settings = contents.get("hyper_parameters")
-    if isinstance(settings, dict) and "_class_path" in settings:
+    if saved.origin.is_run:
         if backbone != Backbone():
-            raise ConfigError(f"backbone: {checkpoint} brings its own network along; leave the --backbone options out")
-        task = load_task(checkpoint)
+            raise ConfigError(
+                f"backbone: {saved.source} brings its own network along; leave the --backbone options out"
+            )
+        task = task_of(saved)
         net, names = task.net, task.class_names
     else:
-        net, names = backbone.build(_count_classes(contents)).eval(), []
-        load_weights(net, checkpoint)
+        net, names = backbone.build(saved.count_outputs()).eval(), []
+        load_weights(net, saved)
     if routing_backbone(net) is None:
         raise ConfigError(
-            f"checkpoint={checkpoint}: no stage of this network has bi-level routing (backbone.attention: bra), so "
+            f"checkpoint={saved.source}: no stage of this network has bi-level routing (backbone.attention: bra), so "
             "there is nothing to draw; give a network that routes"
         )
     return net, names
-
-
-def _count_classes(contents: Mapping[str, Any]) -> int:
-    """Outputs of the classifier that the weights hold, 0 for none."""
-    for part in (contents, *(value for value in contents.values() if isinstance(value, Mapping))):
-        for key, value in part.items():
-            if re.search(r"(^|\.)head\.weight$", str(key)) and isinstance(value, Tensor):
-                return len(value)
-    return 0
 
 
 def _print_prediction(output: Any, names: list[str]) -> None:

@@ -7,12 +7,11 @@ import warnings
 from pathlib import Path, PurePath
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
-from biformer_lit.checkpoints.damage import damage
+from biformer_lit.checkpoints.file_contents import peek
 
 
 class BestOfRun(Callback):
@@ -85,14 +84,10 @@ def _was_saved_as(file: Path, callback: ModelCheckpoint, score: Any, checkpoint:
     is_score = isinstance(score, Tensor) and score.numel() == 1
     if not is_score or file.suffix != ".ckpt" or not file.is_file():
         return False
+    saved = peek(file)
     try:
-        if damage(file):
-            return False
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            contents = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-        own = contents["callbacks"][callback.state_key]["current_score"]
-        return bool(own == score) and contents["global_step"] <= checkpoint["global_step"]
+        own = saved is not None and saved["callbacks"][callback.state_key]["current_score"]
+        return saved is not None and bool(own == score) and saved["global_step"] <= checkpoint["global_step"]
     except Exception:  # noqa: BLE001  # whatever is wrong with it, it is not that file
         return False
 

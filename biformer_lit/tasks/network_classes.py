@@ -1,10 +1,12 @@
 """Which classes a network tells apart, and what the data calls them: compared by name, not by number."""
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from biformer_lit.checkpoints.saved_weights import Origin, SavedWeights, read_weights
+from biformer_lit.data.preprocessing import present_form
 from biformer_lit.errors import CheckpointError, ConfigError, DataError
-from biformer_lit.tasks.origin import Origin, read_origin
 from biformer_lit.text.class_names import UnknownClassesError, numbers_by_name, shorten
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ class NetworkClasses:
     def __init__(self, task: "BiFormerTask") -> None:
         self._task = task
         self._start: Origin | None = None  # of the weights that a fit begins with
+        self._opened: SavedWeights | None = None  # the task's file of weights, until it is loaded
         self._told: set[str] = set()
         self.origin: Origin | None = None
         self.names: tuple[str, ...] = ()
@@ -37,10 +40,11 @@ class NetworkClasses:
 
     def take(self, origin: Origin) -> None:
         """Know what a checkpoint says of the network whose weights are, or are about to be, the task's."""
+        if origin.preprocessing is not None:
+            self._task.preprocessing = present_form(origin.preprocessing)
+            origin = replace(origin, preprocessing=self._task.preprocessing)
         self.origin, self.names = origin, origin.class_names
         self._task.class_names = list(origin.class_names)
-        if origin.preprocessing is not None:
-            self._task.preprocessing = origin.preprocessing
 
     def agree(self, data: Any, stage: str | None) -> None:
         """See to it that network and data speak of the same classes; call it before loaders are made.
@@ -57,9 +61,9 @@ class NetworkClasses:
         task = self._task
         if not task.is_built and self.origin is None and task.weights is not None:
             if stage == "fit":
-                self._start = self._start or read_origin(task.weights)
+                self._start = self._start or self._open(task.weights).origin
             elif stage is not None:
-                self.take(read_origin(task.weights))
+                self.take(self._open(task.weights).origin)
         if self.origin is not None and not task.is_built:
             self._take_number(self.origin)
         if stage == "predict" and hasattr(data, "release_folders"):
@@ -68,6 +72,16 @@ class NetworkClasses:
             self._follow(data)
         else:
             self._begin(data)
+
+    def _open(self, path: str) -> SavedWeights:
+        """Read the file of weights, and keep it for the network that is built next."""
+        self._opened = self._opened or read_weights(path)
+        return self._opened
+
+    def give_start(self) -> SavedWeights | None:
+        """Hand over the file of weights if it was read already; it is not kept any longer."""
+        given, self._opened = self._opened, None
+        return given
 
     def _take_number(self, origin: Origin) -> None:
         given = self._task.num_classes

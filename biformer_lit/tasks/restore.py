@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from biformer_lit.backbone.weights import describe_misfit
+from biformer_lit.checkpoints.fitting import describe_misfit
+from biformer_lit.checkpoints.saved_weights import SavedWeights
 from biformer_lit.errors import BiFormerLitError, CheckpointError
-from biformer_lit.tasks.saved_settings import class_name, own_text, taken_settings
+from biformer_lit.extending import read_needed, require_plugins
+from biformer_lit.tasks.saved_settings import own_text, taken_settings
 
 if TYPE_CHECKING:
     from biformer_lit.tasks.template import BiFormerTask
@@ -19,26 +21,34 @@ Task = TypeVar("Task", bound="BiFormerTask")
 _NET = "net."
 
 
-def restore(task_class: type[Task], contents: dict[str, Any], path: str | Path, **given: Any) -> Task:
+def require_plugins_of(saved: SavedWeights) -> None:
+    """Refuse a checkpoint whose network needs a plug-in that is not loaded.
+
+    Raises:
+        CheckpointError: With the plug-in to give.
+    """
+    require_plugins(read_needed(saved.said, saved.source), saved.where)
+
+
+def restore(task_class: type[Task], saved: SavedWeights, **given: Any) -> Task:
     """A task with the weights and the settings that its checkpoint decides.
 
     Args:
         task_class: What to build, whatever class the file names.
-        contents: The checkpoint.
-        path: Its file, for messages.
+        saved: The checkpoint.
         given: Arguments of the task that count instead of the checkpoint's.
 
     Raises:
         CheckpointError: If the file is from no training run, or its weights are not those of its settings.
     """
-    made_by = class_name(contents, path)
-    settings = contents["hyper_parameters"]
+    made_by, settings = saved.made_by, saved.settings
+    require_plugins_of(saved)
     defaults = inspect.signature(task_class).parameters
     for name, value in own_text(settings).items():
         if name not in given and name in defaults and defaults[name].default != value:
             raise CheckpointError(
-                f"{path}: {name}={value!r} is text of a setting that this package does not know, which is not taken "
-                f"from a file; pass it: load_from_checkpoint(path, {name}={value!r})"
+                f"{saved.where}{name}={value!r} is text of a setting that this package does not know, which is not "
+                f"taken from a file; pass it: load_from_checkpoint(path, {name}={value!r})"
             )
     arguments = taken_settings(settings, evaluation=True) | given
     try:
@@ -47,20 +57,14 @@ def restore(task_class: type[Task], contents: dict[str, Any], path: str | Path, 
         if isinstance(error, BiFormerLitError):
             raise
         raise CheckpointError(
-            f"{path}: was saved by {made_by!r}, whose settings are not those of {task_class.__name__} "
+            f"{saved.where}was saved by {made_by!r}, whose settings are not those of {task_class.__name__} "
             f"({str(error).partition(':')[0]}); give a checkpoint of this task"
         ) from None
-    check_size(task, shapes_of(contents), path)
+    check_size(task, saved.shapes, saved.source)
     task.configure_model()
-    task.on_load_checkpoint(contents)  # refuses weights that do not fit, in our words
-    task.load_state_dict(contents["state_dict"])
+    task.on_load_checkpoint(saved.entries)  # refuses weights that do not fit, in our words
+    task.load_state_dict(saved.entries["state_dict"])
     return task
-
-
-def shapes_of(contents: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    """The shapes of a checkpoint's weights by name."""
-    state = contents["state_dict"]
-    return {str(key): tuple(value.shape) for key, value in state.items() if isinstance(value, Tensor)}
 
 
 def check_size(task: "BiFormerTask", shapes: Mapping[str, tuple[int, ...]], path: str | Path) -> None:
@@ -68,7 +72,7 @@ def check_size(task: "BiFormerTask", shapes: Mapping[str, tuple[int, ...]], path
 
     Args:
         task: The task with its settings, before its network is built.
-        shapes: What :func:`shapes_of` returns.
+        shapes: Shapes of the weights by name.
         path: The checkpoint's file, for messages.
 
     Raises:

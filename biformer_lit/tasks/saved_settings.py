@@ -7,8 +7,6 @@ weight: no file to read, no compiler, no kernel, and not how an evaluation is ma
 from collections.abc import Mapping
 from typing import Any, Final
 
-from biformer_lit.errors import CheckpointError
-
 NETWORK: Final = (
     *("backbone", "num_classes", "timm_backbone"),
     *("head", "head_channels", "head_norm", "anchor_scale", "frozen_batch_norm"),
@@ -73,21 +71,6 @@ def own_text(hyper_parameters: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(name, str) and not name.startswith("_") and name not in known
     }
     return {name: value for name, value in own.items() if _holds_text(value)}
-
-
-def class_name(contents: Mapping[str, Any], path: Any) -> str:
-    """The import path of the task that made a checkpoint, which nothing imports.
-
-    Raises:
-        CheckpointError: If it holds none.
-    """
-    settings = contents.get("hyper_parameters")
-    if "state_dict" not in contents or not isinstance(settings, dict) or "_class_path" not in settings:
-        raise CheckpointError(
-            f"{path}: is not a checkpoint of a training run of this package, so it cannot be resumed; "
-            "to use its weights set model.init_args.weights instead"
-        )
-    return str(settings["_class_path"])
 
 
 def _without_fields(group: str, value: Any) -> Any:

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from biformer_lit.backbone.weights import read_checkpoint
+from biformer_lit.checkpoints.saved_weights import SavedWeights, read_weights
 from biformer_lit.errors import CheckpointError
 from biformer_lit.kinds import KINDS
-from biformer_lit.tasks.restore import restore
-from biformer_lit.tasks.saved_settings import class_name
+from biformer_lit.tasks.restore import require_plugins_of, restore
 from biformer_lit.tasks.template import BiFormerTask
 
 _PACKAGE = "biformer_lit"
@@ -46,11 +45,16 @@ def load_task(path: str | Path) -> BiFormerTask:
     Raises:
         CheckpointError: If the file cannot be read or is not from a training run of this package.
     """
-    contents = read_checkpoint(path)
-    task_class = known_task(class_name(contents, path))
+    return task_of(read_weights(path))
+
+
+def task_of(saved: SavedWeights) -> BiFormerTask:
+    """Return the task of a checkpoint that was read; see :func:`load_task`."""
+    task_class = known_task(saved.made_by)
     if task_class is None:
+        require_plugins_of(saved)
         raise CheckpointError(
-            f"{path}: was made by a task that is none of this version's; update biformer_lit, or call "
+            f"{saved.where}was made by a task that is none of this version's; update biformer_lit, or call "
             "load_from_checkpoint of the task of your own that made it"
         )
-    return restore(task_class, contents, path).eval()
+    return restore(task_class, saved).eval()

@@ -16,7 +16,8 @@ from typing_extensions import Self
 
 from biformer_lit.backbone import Backbone, LoadReport, load_weights
 from biformer_lit.backbone.registered_parts import registered_parts
-from biformer_lit.backbone.weights import check_fits, read_checkpoint
+from biformer_lit.checkpoints.fitting import check_fits
+from biformer_lit.checkpoints.saved_weights import Copy, Origin, SavedWeights, origin_of, read_weights
 from biformer_lit.common.seeding import base_seed, derive_seed, local_seed, seed_all
 from biformer_lit.errors import CheckpointError, ConfigError, DataError
 from biformer_lit.extending import needed_plugins
@@ -25,7 +26,6 @@ from biformer_lit.tasks.batches import as_named, is_empty
 from biformer_lit.tasks.finite import FiniteSteps
 from biformer_lit.tasks.network_classes import NetworkClasses
 from biformer_lit.tasks.optim import Optimization
-from biformer_lit.tasks.origin import Origin, origin_of
 from biformer_lit.tasks.restore import restore
 from biformer_lit.tasks.trained_module import TrainedModule
 
@@ -97,7 +97,7 @@ class BiFormerTask(TrainedModule, ABC):
         backbone: Backbone = Backbone(),  # noqa: B008 (frozen)
         num_classes: int | None = None,
         weights: str | None = None,
-        weights_copy: Literal["raw", "ema"] | None = None,
+        weights_copy: Copy | None = None,
         optim: Optimization = Optimization(),  # noqa: B008 (frozen)
         compile: Compilation = False,  # noqa: A002 (the name users know from torch)
         grad_checkpointing: bool = False,
@@ -140,8 +140,11 @@ class BiFormerTask(TrainedModule, ABC):
     def build_metrics(self, num_classes: int) -> None:
         """Make the metrics; called once, after the network is built."""
 
-    def load_start(self, path: str) -> LoadReport | None:
+    def load_start(self, saved: SavedWeights) -> LoadReport | None:
         """Start from the weights in a file.
+
+        Args:
+            saved: The file, which was read.
 
         Returns:
             What was filled and what was not, if that is known.
@@ -149,7 +152,7 @@ class BiFormerTask(TrainedModule, ABC):
         Raises:
             CheckpointError: If they do not fit.
         """
-        return load_weights(self.net, path, copy=self.weights_copy, fresh_classifier=self.network_classes.keep_fresh)
+        return load_weights(self.net, saved, copy=self.weights_copy, fresh_classifier=self.network_classes.keep_fresh)
 
     def save_settings(self) -> None:
         """Keep the constructor's arguments as plain data, so that checkpoints hold no code; call it last."""
@@ -194,7 +197,7 @@ class BiFormerTask(TrainedModule, ABC):
             )
         if inspect.isabstract(cls):
             raise ConfigError(f"{cls.__name__} is no task by itself; call load_task, or this of the task that it is")
-        task = restore(cls, read_checkpoint(checkpoint_path), checkpoint_path, **kwargs)
+        task = restore(cls, read_weights(checkpoint_path), **kwargs)
         return task.to(map_location) if isinstance(map_location, str | int | torch.device) else task
 
     # -- building ----------------------------------------------------------------------------------------
@@ -256,7 +259,7 @@ class BiFormerTask(TrainedModule, ABC):
         self._initial = _writes(self.net)
         self.build_metrics(num_classes)
         if start and self.weights is not None:
-            report = self.load_start(self.weights)
+            report = self.load_start(self.network_classes.give_start() or read_weights(self.weights))
             stage = None if self._trainer is None else self._trainer.state.fn
             self.network_classes.refuse_fresh(() if report is None else report.untrained, stage)
         if self.network_classes.origin is None:

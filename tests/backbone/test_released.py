@@ -6,7 +6,7 @@ import torch
 from released import FIGURES, made_up_input, made_up_weights, relative_error, thin
 
 import biformer_lit
-from biformer_lit.backbone.weights import rename_released
+from biformer_lit.checkpoints.released_names import rename_released
 
 TOLERANCE = 1e-6
 PARAMETERS = {

@@ -11,7 +11,8 @@ from released import FIGURES, made_up_weights
 from safetensors.torch import load_file, save_file
 
 import biformer_lit
-from biformer_lit.backbone.weights import read_checkpoint, rename_released
+from biformer_lit.checkpoints.file_contents import read_contents
+from biformer_lit.checkpoints.released_names import rename_released
 from biformer_lit.errors import CheckpointError
 
 SMALL = {"depths": (1, 1, 2, 1), "dims": (32, 64, 96, 128), "num_classes": 10}
@@ -233,13 +234,13 @@ def test_a_file_that_claims_gigabytes(tmp_path):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("bomb/data.pkl", bytes(20_000_000))
     with pytest.raises(CheckpointError, match=r"claim 20,000,000 bytes, in a file of 19,\d\d\d"):
-        read_checkpoint(path)
+        read_contents(path)
     content = bytearray(path.read_bytes())
     end = content.rindex(b"PK\1\2")
     content[end + 10 : end + 12] = b"\0\0"  # said to be stored as it is
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match="claim 20,000,000 bytes"):
-        read_checkpoint(path)
+        read_contents(path)
 
 
 @pytest.mark.parametrize(
@@ -254,4 +255,4 @@ def test_a_file_that_claims_gigabytes(tmp_path):
 def test_a_tensor_that_claims_more_than_the_file_holds(tmp_path, tensor):
     torch.save({"model": {"a": torch.zeros(2), "head.weight": tensor}}, tmp_path / "big.pth")
     with pytest.raises(CheckpointError, match=r"model.head.weight is no plain tensor"):
-        read_checkpoint(tmp_path / "big.pth")
+        read_contents(tmp_path / "big.pth")

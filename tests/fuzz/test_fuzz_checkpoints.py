@@ -7,7 +7,7 @@ import torch
 from fuzzing import damaged, fuzz, one_line
 from safetensors.torch import save
 
-from biformer_lit.backbone.weights import pick_weights, read_checkpoint
+from biformer_lit.checkpoints.saved_weights import read_weights
 from biformer_lit.errors import CheckpointError
 
 TENSORS = {"a.weight": torch.arange(12.0).reshape(3, 4), "a.bias": torch.ones(3, dtype=torch.float16)}
@@ -32,8 +32,7 @@ WHOLE = whole_files()
 def check(path, content):
     path.write_bytes(content)
     try:
-        contents = read_checkpoint(path)
-        weights, _ = pick_weights(contents, None, f"{path}: ")
+        weights, _ = read_weights(path).weights()
     except CheckpointError as error:
         one_line(error, str(path))
         return None

@@ -14,6 +14,7 @@ from shapes import SMALL as DENSE
 
 from biformer_lit import Backbone, load_task
 from biformer_lit.attention import record_routing
+from biformer_lit.checkpoints.saved_weights import SavedWeights
 from biformer_lit.cli import main
 from biformer_lit.data.images.rendering import Rendering
 from biformer_lit.errors import CheckpointError, ConfigError, DataError
@@ -215,12 +216,14 @@ def test_maps_smaller_than_their_regions_are_drawn(visualize):
 def test_a_config_of_another_program_is_not_taken_for_a_run_s(tmp_path):
     (tmp_path / "checkpoints").mkdir()
     checkpoint = tmp_path / "checkpoints/last.ckpt"
-    assert find_preprocessing(checkpoint) == Preprocessing()
+    assert find_preprocessing(SavedWeights({}, str(checkpoint))) == Preprocessing()
     for text in ("", "data: [", "data: 3", "data: {init_args: {image_size: [3, 4], mean: [0, 0, 0], std: [1, 1, 1]}}"):
         (tmp_path / "config.yaml").write_text(text)
-        assert find_preprocessing(checkpoint) == Preprocessing()
+        assert find_preprocessing(SavedWeights({}, str(checkpoint))) == Preprocessing()
     (tmp_path / "config.yaml").write_text("data: {init_args: {image_size: 96, mean: [0, 0, 0], std: [1, 1, 1]}}")
-    assert find_preprocessing(checkpoint) == Preprocessing(96, (0, 0, 0), (1, 1, 1), f"those of {tmp_path}/config.yaml")
+    assert find_preprocessing(SavedWeights({}, str(checkpoint))) == Preprocessing(
+        96, (0, 0, 0), (1, 1, 1), f"those of {tmp_path}/config.yaml"
+    )
 
 
 def test_a_long_photo(tmp_path):
@@ -260,6 +263,8 @@ def test_a_photo_of_more_bits_or_bands(tmp_path):
     assert np.asarray(read_photo(str(path), Rendering(value_range=(0, 3000)))).max() == 255
     config = {"image_size": 8, "mean": [0, 0, 0], "std": [1, 1, 1], "value_range": [0, 3000], "bands": None}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({"data": {"init_args": config}}))
-    assert find_preprocessing(tmp_path / "checkpoints" / "a.ckpt").rendering == Rendering(value_range=(0, 3000))
+    assert find_preprocessing(SavedWeights({}, str(tmp_path / "checkpoints" / "a.ckpt"))).rendering == Rendering(
+        value_range=(0, 3000)
+    )
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({"data": {"init_args": {**config, "value_range": "abc"}}}))
-    assert find_preprocessing(tmp_path / "checkpoints" / "a.ckpt") == Preprocessing()
+    assert find_preprocessing(SavedWeights({}, str(tmp_path / "checkpoints" / "a.ckpt"))) == Preprocessing()

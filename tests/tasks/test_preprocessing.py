@@ -6,11 +6,11 @@ from pets import NAMES, PREPARED, photo, save, split_of, trainer
 
 import biformer_lit
 from biformer_lit import CheckpointError, ClassificationTask, image_transform, load_task
+from biformer_lit.checkpoints.saved_weights import read_weights
 from biformer_lit.cli import main
 from biformer_lit.data import Augmentation, ClassificationDataModule, DetectionDataModule, SegmentationDataModule
 from biformer_lit.data.preprocessing import check_preprocessing
 from biformer_lit.routing.photo import find_preprocessing
-from biformer_lit.tasks.origin import read_origin
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*does not have many workers", "ignore:.*log_every_n_steps", "ignore:Be aware that when using"
@@ -119,9 +119,9 @@ def test_training_keeps_it(folder, tmp_path, old):
     again = load_task(tmp_path / "run.ckpt")
     assert again.preprocessing == data.preprocessing()
     assert again.class_names == NAMES
-    assert find_preprocessing(tmp_path / "run.ckpt").size == 24
+    assert find_preprocessing(read_weights(tmp_path / "run.ckpt")).size == 24
     biformer_lit.convert_checkpoint(tmp_path / "run.ckpt", tmp_path / "run.safetensors")
-    converted = read_origin(tmp_path / "run.safetensors")
+    converted = read_weights(tmp_path / "run.safetensors").origin
     assert converted.class_names == tuple(NAMES)
     assert converted.preprocessing == data.preprocessing()
 
