@@ -18,7 +18,7 @@ from biformer_lit.registry import Registry
 
 @dataclass(frozen=True)
 class Setting:
-    """How a network takes the argument that is annotated with this.
+    """Annotation of an argument: how a network takes it.
 
     Attributes:
         default: The network's default where it differs from the module's, such as one value for each of four stages.
@@ -129,7 +129,7 @@ def _members(kind: Any) -> tuple[Any, ...]:
 
 @dataclass(frozen=True)
 class Place:
-    """Where in a network an attention module stands.
+    """Position of an attention module in a network.
 
     Attributes:
         dim: Channels of the stage.

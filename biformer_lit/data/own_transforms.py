@@ -168,7 +168,7 @@ def _edges(boxes: Tensor) -> Tensor:
 
 
 def _problem(result: Any, before: Sample, ignore_index: int | None) -> str | None:
-    """What is wrong with what a transform returned, and what is right; None if it can be used."""
+    """Return what is wrong with the result of a transform, and what is right; None if it can be used."""
     if not isinstance(result, dict) or result.keys() != before.keys():
         found = f"a dict of {', '.join(map(str, result))}" if isinstance(result, dict) else type(result).__name__
         return f"returns {found}; it must return the sample, a dict of {', '.join(before)}"

@@ -45,7 +45,7 @@ def _pool_tokens(x: Tensor, grid: RegionGrid, pool: RoutingPool) -> Tensor:
 
 
 def full_precision(x: Tensor) -> AbstractContextManager[object]:
-    """What routing is computed under: no autocast, as in bfloat16 near ties flip, and 2 to 9 % of the output with them.
+    """Switch autocast off for routing: in bfloat16 near ties flip, and 2 to 9 % of the output with them.
 
     Args:
         x: A tensor on the device in question; a meta tensor (counting costs) knows no autocast.
