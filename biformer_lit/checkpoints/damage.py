@@ -11,12 +11,12 @@ _MOST_PACKED = 10  # times its own size that a compressed file may unpack to: we
 
 
 def previous_of(path: Path) -> Path:
-    """Where the checkpoint stays that ``path`` has replaced: ``last.ckpt.previous``."""
+    """Return the path to which the checkpoint replaced by ``path`` is moved: ``last.ckpt.previous``."""
     return path.with_name(path.name + _PREVIOUS)
 
 
 def damage(path: Path) -> str | None:
-    """What is wrong with the bytes of a file that ``torch.save`` wrote, or None.
+    """Return what is wrong with the bytes of a file that ``torch.save`` wrote, or None.
 
     Such a file is a zip file with a checksum for each tensor. ``torch.load`` does not look at these, and takes a
     flipped bit for another weight. Files of other kinds have no checksums: None, and their readers judge.
@@ -44,7 +44,7 @@ def damage(path: Path) -> str | None:
 
 
 def _claims(archive: zipfile.ZipFile, size: int) -> str | None:
-    """What a file claims to hold beyond what it can, or None. ``torch.save`` compresses nothing."""
+    """Return what a file claims to hold beyond its size, or None; ``torch.save`` does not compress."""
     entries = archive.infolist()
     stored = sum(one.file_size for one in entries if one.compress_type == zipfile.ZIP_STORED)
     packed = sum(one.file_size for one in entries if one.compress_type != zipfile.ZIP_STORED)
@@ -54,7 +54,7 @@ def _claims(archive: zipfile.ZipFile, size: int) -> str | None:
 
 
 def _is_mislabelled(entry: zipfile.ZipInfo) -> bool:
-    """Whether an entry claims what ``torch.save`` never writes; its label has no checksum of its own.
+    """Return whether an entry claims what ``torch.save`` never writes; its label has no checksum of its own.
 
     ``torch.load`` takes an entry with the mark of a folder for an empty one, and leaves the tensor to chance.
     """

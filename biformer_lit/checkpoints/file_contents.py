@@ -19,7 +19,7 @@ _DEEPEST: Final = 8  # dicts within dicts that are looked into
 
 
 class FileContents(NamedTuple):
-    """What a file holds.
+    """Contents of a file.
 
     Attributes:
         entries: A checkpoint's entries, or the tensors of a safetensors file by name.

@@ -1,4 +1,4 @@
-"""Whether weights fit a network, told in one line."""
+"""Check whether weights fit a network, reported in one line."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -26,7 +26,7 @@ _CLASSIFIER = re.compile(r"(^|\.)head\.weight$")
 
 @dataclass(frozen=True)
 class Origin:
-    """What is known of weights beside their numbers.
+    """Information about weights besides their values.
 
     Attributes:
         source: The file, for messages; empty for weights that are in memory.
@@ -44,7 +44,7 @@ class Origin:
 
     @property
     def is_run(self) -> bool:
-        """Whether the file is a checkpoint of a training run of ours."""
+        """True if the file is a checkpoint of a training run of ours."""
         return self.made_by is not None
 
 
@@ -64,12 +64,12 @@ class SavedWeights:
 
     @property
     def where(self) -> str:
-        """How messages about the file begin."""
+        """Beginning of messages about the file."""
         return f"{self.source}: " if self.source else ""
 
     @cached_property
     def origin(self) -> Origin:
-        """What the file says of the network that the weights are from.
+        """Information in the file about the network of the weights.
 
         Raises:
             CheckpointError: If that makes no sense.
@@ -109,7 +109,7 @@ class SavedWeights:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What that task was made with."""
+        """Settings of that task."""
         settings: dict[str, Any] = self.entries["hyper_parameters"]
         return settings
 

@@ -1,4 +1,4 @@
-"""What ``--ckpt_path`` does to the rest of a command line: which of the checkpoint's settings are used.
+"""Effect of ``--ckpt_path`` on the rest of a command line: the checkpoint's settings that are used.
 
 Which these are says the table in :mod:`biformer_lit.tasks.saved_settings`.
 """

@@ -226,13 +226,13 @@ class BiFormerCLI(LightningCLI):
         return trainer
 
     def _look_after_processes(self, trainer: Trainer) -> None:
-        """What is to happen when processes are told to stop, or one of several dies."""
+        """Set up what happens when processes are told to stop, or one of several dies."""
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         callbacks[:] = [c for c in callbacks if not isinstance(c, Preemption | RankWatch | BestOfRun)]
         callbacks[:0] = [RankWatch(), BestOfRun()]
         callbacks.append(Preemption())  # the last, so that what it saves is complete
         if isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher):
-            # the ranks it launches hold to this: whoever dies takes all below along
+            # the ranks it launches follow this: a process that dies takes all below with it
             os.environ[VARIABLE] = str(os.getpid())
 
     def _run_subcommand(self, subcommand: str) -> None:

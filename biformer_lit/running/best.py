@@ -21,7 +21,7 @@ class BestOfRun(Callback):
     best. Here they are linked (or copied) into the new folder, and what comes is compared with them.
 
     Of what a checkpoint says about files only their names are used, beside the checkpoint itself: Lightning removes
-    files that newer ones replace, and would remove whatever a checkpoint from somebody else names, folders too.
+    files that newer ones replace, and would remove whatever an untrusted checkpoint names, even folders.
     """
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -62,7 +62,7 @@ class BestOfRun(Callback):
 
 
 def _state(callback: ModelCheckpoint, found: dict[str, Any]) -> dict[str, Any]:
-    """What ``callback`` is to restore."""
+    """Return the state that ``callback`` is to restore."""
     kept: dict[str, Tensor] = found["kept"]
     order = sorted(kept, key=lambda path: float(kept[path]), reverse=callback.mode == "max")
     nothing = {"best_model_path": "", "last_model_path": ""} | found["own"]
@@ -80,7 +80,7 @@ def _state(callback: ModelCheckpoint, found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _was_saved_as(file: Path, callback: ModelCheckpoint, score: Any, checkpoint: dict[str, Any]) -> bool:
-    """Whether a file is the one that had this score, and not one that the run has put there after ``checkpoint``."""
+    """Return whether a file is the one with this score, not one that the run has written after ``checkpoint``."""
     is_score = isinstance(score, Tensor) and score.numel() == 1
     if not is_score or file.suffix != ".ckpt" or not file.is_file():
         return False

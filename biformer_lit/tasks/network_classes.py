@@ -1,4 +1,4 @@
-"""Which classes a network tells apart, and what the data calls them: compared by name, not by number."""
+"""Classes of a network and of its data, matched by name, not by number."""
 
 import logging
 from dataclasses import replace

@@ -84,14 +84,14 @@ def check_size(task: "BiFormerTask", shapes: Mapping[str, tuple[int, ...]], path
         net = None if _deeper_than(task, len(shapes)) else _without_memory(task)
     except BiFormerLitError:
         raise
-    except Exception as error:  # noqa: BLE001  # a network of somebody's own need not be buildable without memory
+    except Exception as error:  # noqa: BLE001  # a user's own network may not be buildable without memory
         if _is_ours(task):
             raise CheckpointError(f"{path}: holds settings that no network can be built from ({error})") from None
         return
     if net is None:
         raise CheckpointError(f"{path}: its settings ask for more blocks than it holds tensors; they are not its own")
     own = {f"{_NET}{key}": tuple(value.shape) for key, value in net.state_dict().items()}
-    # a class of somebody's own may have weights beside its network
+    # a user's own class may have weights besides its network's
     held = {key: shape for key, shape in shapes.items() if _is_ours(task) or key.startswith(_NET)}
     if problem := describe_misfit(own, held):
         raise CheckpointError(f"{path}: {problem}; give the checkpoint of this model")
@@ -102,7 +102,7 @@ def _is_ours(task: "BiFormerTask") -> bool:
 
 
 def _deeper_than(task: "BiFormerTask", tensors: int) -> bool:
-    """Whether a backbone has more blocks than this; as modules they take long, even without weights."""
+    """Return whether a backbone has more blocks than this; as modules they take long, even without weights."""
     return sum(task.backbone.depths or ()) > tensors
 
 

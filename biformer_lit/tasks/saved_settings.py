@@ -1,4 +1,4 @@
-"""What a checkpoint decides, and what stays with whoever loads it: one table for the command line and for Python.
+"""Settings that a checkpoint decides, and those of the user: one table for the command line and for Python.
 
 A file from somebody else may decide what its weights are, for they are its own. It decides nothing that changes no
 weight: no file to read, no compiler, no kernel, and not how an evaluation is made.
