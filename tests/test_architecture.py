@@ -26,7 +26,7 @@ AMONG_LEAVES = {
     "kinds": {"registry", "errors"},
     "common": {"text", "errors"},
     "recipes": {"extending", "registry", "common", "text", "errors"},
-    "checkpoints": {"common", "text", "errors"},
+    "checkpoints": {"extending", "registry", "common", "text", "errors"},
     "running": {"checkpoints", "common", "text", "errors"},
     "plugins": {"checkpoints", "running"},
 }

@@ -10,7 +10,6 @@ from torch import nn
 
 from biformer_lit.checkpoints.fitting import check_fits
 from biformer_lit.checkpoints.saved_weights import Copy, SavedWeights, opened
-from biformer_lit.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
 _SEED = ".routing_seed"
@@ -84,7 +83,7 @@ def load_weights(
         fresh = head
         state_dict.update({key: own[key] for key in head})
     if problem := check_fits(net, state_dict):
-        raise CheckpointError(f"{where}{problem}; use the settings of the model that they are from")
+        raise saved.misfit(problem)
     net.load_state_dict(state_dict)
     report = LoadReport(f"{where}{description}", (*fresh, *seeds), tuple(unused))
     logger.info("loaded %s", report.source)

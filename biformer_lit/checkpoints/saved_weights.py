@@ -13,6 +13,7 @@ from torch import Tensor
 from biformer_lit.checkpoints.file_contents import read_contents
 from biformer_lit.checkpoints.released_names import rename_released
 from biformer_lit.errors import CheckpointError
+from biformer_lit.extending import read_needed, told_missing
 
 Copy: TypeAlias = Literal["raw", "ema"]
 Shapes: TypeAlias = dict[str, tuple[int, ...]]
@@ -142,6 +143,12 @@ class SavedWeights:
         others = [name for name in copies if name != wanted]
         description = f"the {wanted} weights" + (f" (the file has {others[0]} weights too)" if others else "")
         return rename_released({_WRAPPER.sub("", key): tensor for key, tensor in tensors.items()}), description
+
+    def misfit(self, problem: str) -> CheckpointError:
+        """Return the error that says that these weights do not fit a network, and which plug-in that may lack."""
+        missing = told_missing(read_needed(self.said, self.source))
+        remedy = f"; they are from a network with {missing}" if missing else ""
+        return CheckpointError(f"{self.where}{problem}; use the settings of the model that they are from{remedy}")
 
     def count_outputs(self) -> int:
         """Return the number of outputs of the classifier that the weights hold, 0 for none."""

@@ -83,10 +83,10 @@ def require_plugins(needed: Iterable[NeededPlugin], where: str) -> None:
     Raises:
         CheckpointError: With the plug-in to give.
     """
+    needed = list(needed)
+    if missing := told_missing(needed):
+        raise CheckpointError(f"{where}needs {missing}")
     for plugin in needed:
-        missing = [(kind, name) for kind, name in plugin.uses if not Registry.has(kind, name)]
-        if missing or (not plugin.uses and plugin.name not in loaded_plugins()):
-            raise CheckpointError(f"{where}{told_missing(plugin, missing)}")
         modules = {Registry.named(kind).origin_of(name) for kind, name in plugin.uses} - {None}
         for now in (_plugin(str(module)) for module in modules or {plugin.name}):
             if now.digest and plugin.digest and now.digest != plugin.digest:
@@ -98,19 +98,22 @@ def require_plugins(needed: Iterable[NeededPlugin], where: str) -> None:
                 )
 
 
-def told_missing(plugin: NeededPlugin, missing: Iterable[tuple[str, str]] = ()) -> str:
-    """Say which plug-in a network needs, for what, and what to do."""
-    parts = ", ".join(f"{visible(kind, _SHOWN)} {visible(name, _SHOWN)!r}" for kind, name in missing)
-    what = f" for {parts}" if parts else ""
-    if plugin.name == _SCRIPT:
-        return (
-            f"needs what a script or notebook registered{what}; register it before loading, or put it into a file of "
-            "its own and give --plugin FILE"
-        )
-    return (
-        f"needs the plug-in {_label(plugin)}{what}: give --plugin {_label(plugin)}, or in Python call "
-        "biformer_lit.load_plugin"
-    )
+def told_missing(needed: Iterable[NeededPlugin]) -> str:
+    """Say what of plug-ins is not registered, and what to do about it; empty if all is there."""
+    for plugin in needed:
+        missing = [(kind, name) for kind, name in plugin.uses if not Registry.has(kind, name)]
+        if not missing and (plugin.uses or plugin.name in loaded_plugins()):
+            continue
+        parts = ", ".join(f"{visible(kind, _SHOWN)} {visible(name, _SHOWN)!r}" for kind, name in missing)
+        what = f" for {parts}" if parts else ""
+        if plugin.name == _SCRIPT:
+            return (
+                f"what a script or notebook registered{what}: register it before loading, or put it into a file of its "
+                "own and give --plugin FILE"
+            )
+        label = _label(plugin)
+        return f"the plug-in {label}{what}: give --plugin {label}, or in Python call biformer_lit.load_plugin"
+    return ""
 
 
 def _label(plugin: NeededPlugin) -> str:

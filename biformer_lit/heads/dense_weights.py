@@ -8,7 +8,6 @@ from torch import Tensor
 from biformer_lit.backbone import BiFormer, LoadReport
 from biformer_lit.checkpoints.fitting import check_fits
 from biformer_lit.checkpoints.saved_weights import Copy, SavedWeights, opened
-from biformer_lit.errors import CheckpointError
 from biformer_lit.heads.dense_network import DenseNetwork
 
 logger = logging.getLogger(__name__)
@@ -56,7 +55,7 @@ def load_dense_weights(
     filled = {key: tensor for key, tensor in given.items() if key not in unused}
     filled |= {key: own[key] for key in fresh}
     if problem := check_fits(net, filled):
-        raise CheckpointError(f"{saved.where}{problem}; use the settings of the model that they are from")
+        raise saved.misfit(problem)
     net.load_state_dict(filled)
     report = LoadReport(f"{saved.where}{description}", tuple(fresh), tuple(unused))
     logger.info("loaded %s", report.source)
