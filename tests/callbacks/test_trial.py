@@ -13,12 +13,12 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from biformer_lit.callbacks import DivergenceError, TrialReport, provenance
+from biformer_lit.callbacks import DivergenceError, TrialReport
 from biformer_lit.callbacks import trial as trial_module
 from biformer_lit.callbacks.trial import failure_kind
 from biformer_lit.cli import main
 from biformer_lit.errors import ConfigError, DiskFullError
-from biformer_lit.running import history
+from biformer_lit.running import history, provenance
 
 SETTINGS = {"metric": "val/acc1", "mode": "max", "epoch": "best", "digest": "0a1b", "parameters": 12, "macs": 34}
 LAST = "runs/tiny/version_0/checkpoints/last.ckpt"
@@ -355,7 +355,7 @@ def git(folder, *arguments):
 
 def test_commit(tmp_path, monkeypatch):
     package = tmp_path / "checkout/package"
-    file = package / "callbacks/provenance.py"
+    file = package / "running/provenance.py"
     file.parent.mkdir(parents=True)
     (package / "__init__.py").touch()
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from biformer_lit.callbacks.predictions import _category_ids
 from biformer_lit.data import ClassificationDataModule, DetectionDataModule, SegmentationDataModule
+from biformer_lit.detection.object_files import _category_ids
 from biformer_lit.errors import ConfigError, DataError
 
 NAMES = ["road", "sky", "tree"]
