@@ -11,15 +11,51 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.durations import UNKNOWN, read_durations, write_durations
 
 import biformer_lit.shipped_kinds  # noqa: F401  (what it registers stays after a test)
 from biformer_lit.extending import plugin_loading
 from biformer_lit.registry import Registry
 
-sys.path.insert(0, str(Path(__file__).parent))
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 ROOT = Path(__file__).parent.parent
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--write-durations", action="store_true", help="write to tests/durations.json how long each test file takes"
+    )
+
+
+def pytest_configure(config):
+    config.option.loadscopereorder = False  # of pytest-xdist, which would start the files with most tests first
+    config.seconds_by_file = {}
+    config.pluginmanager.register(Recorder(config.seconds_by_file))
+
+
+def pytest_collection_modifyitems(config, items):
+    """Let several processes start the longest files first, so that they end together."""
+    if hasattr(config, "workerinput"):
+        known = read_durations()
+        items.sort(key=lambda item: -known.get(item.path.name, UNKNOWN))
+
+
+class Recorder:
+    """Adds up the seconds of each file."""
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def pytest_runtest_logreport(self, report):
+        name = Path(report.nodeid.partition("::")[0]).name
+        self.seconds[name] = self.seconds.get(name, 0.0) + report.duration
+
+
+def pytest_sessionfinish(session):
+    config = session.config
+    if config.option.write_durations and not hasattr(config, "workerinput"):
+        write_durations({name: round(seconds, 1) for name, seconds in config.seconds_by_file.items()})
 
 
 @pytest.fixture(scope="session")

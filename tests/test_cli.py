@@ -1,6 +1,8 @@
 """The command line, driven in process: every command, and the traps of LightningCLI closed."""
 
 import csv
+import importlib
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,9 +28,20 @@ def tiny(root, tmp_path, monkeypatch):
     return ["--config", str(root / "tests/configs/tiny.yaml")]
 
 
+@pytest.fixture(scope="module")
+def trained_once(root, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PL_GLOBAL_SEED", "0")
+        patch.chdir(folder)
+        main(["fit", "--config", str(root / "tests/configs/tiny.yaml")])
+    return folder / "runs"
+
+
 @pytest.fixture
-def trained(tiny, tmp_path):
-    main(["fit", *tiny])
+def trained(tiny, trained_once, tmp_path):
+    """A run of its own in the folder of a test: a copy."""
+    shutil.copytree(trained_once, tmp_path / "runs")
     return tmp_path / "runs/tiny/version_0"
 
 
@@ -139,6 +152,7 @@ def test_compiled_keys_and_numbers_are_the_same(tiny, trained):
         )
 
 
+@pytest.mark.slow  # test_compile_training.py does the same without Inductor, and the test above uses Inductor
 def test_training_compiled_is_training(tiny):
     # SGD, since AdamW turns the rounding of a gradient of zero into a whole step; no DropPath, since the compiler
     # draws its own random numbers
@@ -211,9 +225,8 @@ def test_the_working_directory_does_not_matter(tiny, tmp_path, monkeypatch):
 
 def test_classes_are_not_defined_in_the_run_module():
     """A class defined in __main__ exists twice and is not a subclass of itself."""
-    code = "import biformer_lit.__main__ as m, sys; print([n for n in dir(m) if isinstance(getattr(m, n), type)])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    module = importlib.import_module("biformer_lit.__main__")
+    assert [name for name in dir(module) if isinstance(getattr(module, name), type)] == []
 
 
 def test_as_a_function_with_a_dict(tiny):
@@ -266,7 +279,14 @@ def test_looking_at_studies_does_not_wait_for_pytorch(tmp_path):
     assert not heavy, heavy
 
 
-@pytest.mark.parametrize("first", ["biformer_lit, timm", "timm, biformer_lit", "biformer_lit.attention, timm"])
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param("biformer_lit, timm", marks=pytest.mark.slow),
+        "timm, biformer_lit",
+        "biformer_lit.attention, timm",
+    ],
+)
 def test_timm_knows_the_models_whoever_is_imported_first(first):
     done = _python(f"import {first}\nassert timm.is_model('biformer_tiny')\nassert timm.__version__")
     assert done.returncode == 0, done.stderr

@@ -37,8 +37,8 @@ def check_alike(found, wanted, tolerance):
     ("options", "tolerance"),
     [
         ([], 1e-4),
-        (["--model.grad_checkpointing", "true"], 1e-4),
-        (["--trainer.precision", "bf16-mixed"], 1e-2),
+        pytest.param(["--model.grad_checkpointing", "true"], 1e-4, marks=pytest.mark.slow),
+        pytest.param(["--trainer.precision", "bf16-mixed"], 1e-2, marks=pytest.mark.slow),
         (["--model.grad_checkpointing", "true", "--trainer.precision", "bf16-mixed"], 1e-2),
     ],
     ids=["averaged", "recomputed", "bfloat16", "recomputed-bfloat16"],

@@ -17,7 +17,7 @@ from biformer_lit.data import Augmentation, ClassificationDataModule
 from biformer_lit.errors import ConfigError, DataError
 
 from .test_classification import Process
-from .test_resume import EPOCH_END, EVERY_STEP, Recorder, trainer
+from .test_resumed_data import EPOCH_END, EVERY_STEP, Recorder, trainer
 from .test_streaming import module, rows_of
 
 LENGTHS = [[9], [1, 1], [7, 1, 12], [3, 3, 3, 3], [20, 1, 2, 1, 1, 6]]
@@ -203,7 +203,7 @@ def test_agreement_ends_all_epochs_with_the_first(write_lengths, world_size):
 TWO = """
 import json, sys, datasets, torch
 from lightning.pytorch import Trainer
-from data.test_resume import Recorder
+from data.test_resumed_data import Recorder
 from data.test_streaming import module
 
 class Task(Recorder):

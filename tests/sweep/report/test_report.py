@@ -59,6 +59,18 @@ def reported(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def troubled(tmp_path_factory):
+    """A study of which two trials failed, with a question that would be code on a careless page; and its report."""
+    question = "<script>alert(1)</script> </script> & {{ 7*7 }}"
+    folder = study(tmp_path_factory.mktemp("troubled"), failed=[("topk=four", 1), ("topk=four", 3)], question=question)
+    with pytest.raises(SystemExit) as end:
+        main(["sweep", "export", str(folder)])
+    assert end.value.code == 1
+    report(folder)
+    return folder
+
+
 def said(folder):
     main(["sweep", "export", str(folder)])
     return answer(read_content(folder))
@@ -116,12 +128,8 @@ def test_no_baseline(tmp_path):
     assert "topk=four with 7" in sentence
 
 
-def test_what_is_missing_is_shown(tmp_path):
-    folder = study(tmp_path, failed=[("topk=four", 1), ("topk=four", 3)])
-    with pytest.raises(SystemExit) as end:
-        main(["sweep", "export", str(folder)])
-    assert end.value.code == 1
-    out = report(folder)
+def test_what_is_missing_is_shown(troubled):
+    out = troubled / "report"
     for name in ("report.html", "report.md"):
         text = (out / name).read_text()
         assert "topk=four seed 1: failed: nan" in text
@@ -217,10 +225,9 @@ def read_page(out):
     return page
 
 
-def test_the_page_has_the_numbers_of_the_results(tmp_path):
-    folder = study(tmp_path, failed=[("topk=four", 1)])
-    page = read_page(report(folder))
-    frame = read_results(folder)
+def test_the_page_has_the_numbers_of_the_results(troubled):
+    page = read_page(troubled / "report")
+    frame = read_results(troubled)
     trials = [row for row in page.tables["trials"] if row]
     assert len(trials) == len(frame) == 10
     for row, (_, trial) in zip(trials, frame.iterrows(), strict=True):
@@ -238,11 +245,9 @@ def test_the_page_needs_nothing_else(reported):
     assert all(link.startswith("data:") for link in page.links)
 
 
-def test_strangers_texts_stay_text(tmp_path):
+def test_strangers_texts_stay_text(troubled):
     """A question from somebody's study file is no part of the page's code."""
-    bad = "<script>alert(1)</script> </script> & {{ 7*7 }}"
-    out = report(study(tmp_path, question=bad))
-    text = (out / "report.html").read_text()
+    text = (troubled / "report/report.html").read_text()
     assert "<script>alert(1)" not in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
     assert "{{ 7*7 }}" in text
@@ -309,8 +314,7 @@ def test_a_bundle_is_enough(tmp_path, capsys):
     checkpoint.parent.mkdir()
     checkpoint.write_bytes(b"weights")
     bundle = tmp_path / "study.zip"
-    main(["sweep", "export", str(folder), "--bundle", str(bundle)])
-    report(folder)
+    main(["sweep", "export", str(folder), "--bundle", str(bundle)])  # with the report, made anew
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     moved = bundle.rename(elsewhere / "study.zip")
