@@ -33,7 +33,7 @@ AMONG_LEAVES = {
 # kinds of task stand beside each other, and what is measured of networks beside what is trained
 APART = [("classification", "segmentation", "detection"), ("data", "heads"), ("data", "backbone")]
 BESIDE = {
-    "profiling": LEAVES | {"attention", "backbone", "heads", "tasks"},
+    "profiling": LEAVES | {"attention", "backbone", "heads", "data", "tasks"},
     "benchmark": LEAVES | {"ops", "attention", "backbone", "data", "classification"},
 }
 KNOWS_EVERYBODY = {"cli", "__main__", "__init__"}

@@ -108,7 +108,7 @@ class DetectionTask(DenseTask):
     @property
     def needs_masks(self) -> bool:
         """True if the data needs a mask for each object."""
-        return self.head_settings.head == "mask_rcnn"
+        return bool(self.head_settings.head == "mask_rcnn")
 
     # -- building ----------------------------------------------------------------------------------------
 
