@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         register_dataset,
     )
     from biformer_lit.data.own_transforms import register_transform
+    from biformer_lit.dense.new_heads import register_head
     from biformer_lit.extending import load_plugin
     from biformer_lit.plugins import AtomicCheckpointIO
     from biformer_lit.tasks import (
@@ -70,6 +71,7 @@ __all__ = [
     "recipe",
     "record_routing",
     "register_dataset",
+    "register_head",
     "register_task",
     "register_transform",
 ]
@@ -89,6 +91,7 @@ _HOMES = {
     ),
     "load_plugin": "extending",
     "register_transform": "data.own_transforms",
+    "register_head": "dense.new_heads",
     "recipe": "cli.reading",
     **dict.fromkeys(
         ("BiFormerTask", "ClassificationTask", "DetectionTask", "SegmentationTask", "load_task", "register_task"),

@@ -183,6 +183,7 @@ class DetectionDataModule(NumberedClasses, DenseDataModule):
         self._size_columns: tuple[str, str] | None = None
         self._placed: dict[str, list[Placed]] = {}
         self._category_ids: list[int] | None = None
+        self._masks_needed = False
 
     @staticmethod
     def transform_of(known: Mapping[str, Any]) -> Transform:
@@ -339,9 +340,11 @@ class DetectionDataModule(NumberedClasses, DenseDataModule):
         return classes.of_split(stored, split)  # type: ignore[no-any-return]
 
     def _wants_masks(self) -> bool:
-        if self.masks is not None:
-            return self.masks
-        return bool(getattr(getattr(self.trainer, "lightning_module", None), "needs_masks", False))
+        return self._masks_needed if self.masks is None else self.masks
+
+    def need_masks(self, needed: bool) -> None:
+        """Read masks, or none, unless ``masks`` says it; a task calls it before setup."""
+        self._masks_needed = needed
 
     def reader(self, image_column: str, part: Part) -> Read:
         """The function that makes a sample of a stored row; see ``HFDataModule``."""

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from biformer_lit.backbone import Backbone
 from biformer_lit.dense.dense_task import DenseTask
 from biformer_lit.detection.object_scores import ObjectScores, find_objects
-from biformer_lit.errors import ConfigError
-from biformer_lit.heads import DetectionHead, Detector, DetectorSettings, build_detector
+from biformer_lit.errors import ConfigError, DataError
+from biformer_lit.heads import DETECTION_HEADS, Detector, DetectorSettings, build_detector
 from biformer_lit.tasks.batches import is_empty, require_class_numbers
 from biformer_lit.tasks.optim import Optimization
 from biformer_lit.tasks.template import Compilation, identifiers
@@ -61,6 +61,7 @@ class DetectionTask(DenseTask):
     mode: ClassVar[Literal["min", "max"]] = "max"
     kind: ClassVar[str] = "detection"
     net: Detector
+    head_settings: DetectorSettings
     scores: nn.ModuleDict
 
     def __init__(
@@ -70,7 +71,7 @@ class DetectionTask(DenseTask):
         weights: str | None = None,
         weights_copy: Literal["raw", "ema"] | None = None,
         optim: Optimization = Optimization(),  # noqa: B008 (frozen)
-        head: DetectionHead = "retinanet",
+        head: Literal["retinanet", "faster_rcnn", "mask_rcnn"] = "retinanet",
         head_channels: int = 256,
         head_norm: Literal["none", "group"] = "none",
         anchor_scale: float | None = None,
@@ -92,14 +93,14 @@ class DetectionTask(DenseTask):
             grad_checkpointing=grad_checkpointing,
         )
         self.head_settings = DetectorSettings(
-            head,
-            head_channels,
-            head_norm,
-            anchor_scale,
-            score_threshold,
-            nms_threshold,
-            detections_per_image,
-            frozen_batch_norm,
+            head=head,
+            channels=head_channels,
+            norm=head_norm,
+            anchor_scale=anchor_scale,
+            score_threshold=score_threshold,
+            nms_threshold=nms_threshold,
+            detections_per_image=detections_per_image,
+            frozen_batch_norm=frozen_batch_norm,
         )
         self.save_settings()
         self.timm_backbone = timm_backbone
@@ -108,7 +109,7 @@ class DetectionTask(DenseTask):
     @property
     def needs_masks(self) -> bool:
         """True if the data needs a mask for each object."""
-        return bool(self.head_settings.head == "mask_rcnn")
+        return DETECTION_HEADS[self.head_settings.head].masks
 
     # -- building ----------------------------------------------------------------------------------------
 
@@ -125,8 +126,23 @@ class DetectionTask(DenseTask):
                 self.category_ids = [own[numbers.index(number)] for number in range(num_classes)]
         self.scores = nn.ModuleDict({name: ObjectScores(self.needs_masks) for name in ("val", "test")})
 
+    def check_data_module(self) -> None:
+        """Refuse the data module of another task, and have masks read if the head learns them.
+
+        Raises:
+            ConfigError: If it is of another task, or is told to read none.
+        """
+        super().check_data_module()
+        data = getattr(self.trainer, "datamodule", None)
+        if self.needs_masks and getattr(data, "masks", None) is False:
+            raise ConfigError(
+                f"data.init_args.masks=False, but head={self.head_settings.head!r} learns masks; set it to true or null"
+            )
+        if hasattr(data, "need_masks"):
+            data.need_masks(self.needs_masks)
+
     def setup(self, stage: str) -> None:
-        """Refuse the data module of another task, and a precision in which boxes are rounded.
+        """Agree with the data module, and refuse a precision in which boxes are rounded.
 
         Raises:
             ConfigError: On either.
@@ -177,8 +193,11 @@ class DetectionTask(DenseTask):
         return values
 
     def _require_masks(self, batch: dict[str, Any]) -> None:
-        if self.needs_masks and "masks" not in batch["objects"][0]:
-            raise ConfigError("data.init_args.masks=False, but head='mask_rcnn' learns masks; set it to true or null")
+        if self.needs_masks and "masks" not in batch["objects"][0]:  # of a loader of others
+            raise DataError(
+                f"the objects of a batch have no 'masks' (they have {', '.join(batch['objects'][0])}), but "
+                f"head={self.head_settings.head!r} learns masks; have the loader give them"
+            )
 
     # -- checkpoints -------------------------------------------------------------------------------------
 

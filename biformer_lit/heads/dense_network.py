@@ -1,7 +1,7 @@
 """Base of the networks of dense tasks: a backbone, a norm for each of its maps, heads."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch.nn.functional as F
 from timm.layers import LayerNorm2d
@@ -15,19 +15,12 @@ class DenseNetwork(nn.Module):
 
     As in the released code, LayerNorm over the channels is added to the output of each stage.
 
-    Attributes:
-        head_parts: Beginnings of the names of what belongs together in the heads, and for each the beginnings of
-            the names of what depends on the number of classes. Weights of a file fill a part, or a part without
-            the latter, or leave it fresh.
-
     Args:
         backbone: A module of :func:`biformer_lit.heads.features.build_features`.
         channels: Channels of its maps.
         stride: The coarsest map's stride in pixels.
         first: The first map that is used.
     """
-
-    head_parts: ClassVar[dict[str, tuple[str, ...]]]
 
     def __init__(self, backbone: nn.Module, channels: Sequence[int], stride: int, first: int = 0) -> None:
         super().__init__()
@@ -36,6 +29,14 @@ class DenseNetwork(nn.Module):
         self.norms = nn.ModuleDict({str(i): LayerNorm2d(channels[i]) for i in range(first, len(channels))})
         self.stride = stride
         self.first = first
+
+    @property
+    def head_parts(self) -> dict[str, tuple[str, ...]]:
+        """Beginnings of the names of what belongs together in the heads, and for each of what depends on the classes.
+
+        Weights of a file fill a part, or a part without what depends on the number of classes, or leave it fresh.
+        """
+        raise NotImplementedError
 
     def pad(self, images: Tensor) -> Tensor:
         """Images (N, C, H, W) with zeros to the right and at the bottom, to multiples of the coarsest stride."""

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from itertools import pairwise
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +17,8 @@ from biformer_lit.heads.dense_network import DenseNetwork
 from biformer_lit.heads.detector_settings import DetectorSettings
 from biformer_lit.heads.features import build_features
 from biformer_lit.heads.head_layers import build_norm
-from biformer_lit.heads.rcnn import RegionHead
-from biformer_lit.heads.retinanet import AnchorHead
+from biformer_lit.heads.named_heads import require_parts
+from biformer_lit.heads.shipped_heads import DETECTION_HEADS
 
 Objects: TypeAlias = dict[str, Tensor]
 
@@ -38,13 +38,6 @@ class Detector(DenseNetwork):
         frozen_batch_norm: See :class:`DetectorSettings`.
     """
 
-    head_parts: ClassVar[dict[str, tuple[str, ...]]] = {
-        "pyramid.": (),
-        "head.head.": ("head.head.classification_head.cls_logits.",),
-        "head.rpn.": (),
-        "head.roi_heads.": ("head.roi_heads.box_predictor.", "head.roi_heads.mask_predictor.mask_fcn_logits."),
-    }
-
     def __init__(
         self,
         backbone: nn.Module,
@@ -52,14 +45,20 @@ class Detector(DenseNetwork):
         stride: int,
         first: int,
         pyramid: FeaturePyramidNetwork,
-        head: AnchorHead | RegionHead,
+        head: nn.Module,
         frozen_batch_norm: bool,
     ) -> None:
         super().__init__(backbone, channels, stride, first)
         self.pyramid = pyramid
-        self.head = head
+        self.head: Any = head
         self.frozen_batch_norm = frozen_batch_norm
         self._compiled: Any = None
+
+    @property
+    def head_parts(self) -> dict[str, tuple[str, ...]]:
+        """The pyramid, and the parts that the head names; see :class:`DenseNetwork`."""
+        parts = getattr(self.head, "parts", {"": ()})
+        return {"pyramid.": ()} | {f"head.{part}": tuple(f"head.{x}" for x in found) for part, found in parts.items()}
 
     def levels(self, images: Tensor) -> "OrderedDict[str, Tensor]":
         """Maps (N, channels, H_i, W_i) of the pyramid by the names of the levels, finest first."""
@@ -93,7 +92,10 @@ class Detector(DenseNetwork):
         Args:
             images: Images (N, C, H, W); see ``predict_for_counting`` of the head for what it takes for granted.
         """
-        self.head.predict_for_counting(list(self.levels(self.pad(images)).values()))
+        if hasattr(self.head, "predict_for_counting"):
+            self.head.predict_for_counting(list(self.levels(self.pad(images)).values()))
+        else:
+            self(images, [(images.shape[-2], images.shape[-1])] * len(images))
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compile backbone and pyramid; what follows depends on the objects, and so differs from image to image."""
@@ -115,7 +117,8 @@ class Detector(DenseNetwork):
 
     def get_classifier(self) -> nn.Module:
         """The last layers of the head."""
-        return self.head.get_classifier()
+        last: nn.Module = self.head.get_classifier()
+        return last
 
 
 def build_detector(
@@ -142,21 +145,16 @@ def build_detector(
         raise ConfigError(
             f"head={settings.head!r} needs two or more stages whose strides double, but they are {written}"
         )
-    retina = settings.head == "retinanet"
-    first = int(retina)  # RetinaNet's finest level is the second stage
-    levels = [*strides[first:], *(strides[-1] * factor for factor in ((2, 4) if retina else (2,)))]
-    scale = settings.anchor_scale or (4.0 if retina else 8.0)
-    sides = [scale * stride for stride in levels]
+    row = DETECTION_HEADS[settings.head]
+    first = row.first_stage
+    levels = [*strides[first:], *(strides[-1] * 2**i for i in range(1, row.coarser + 1))]
+    sides = [(settings.anchor_scale or row.anchor_scale) * stride for stride in levels]
     norm = (lambda width: build_norm("group", width)) if settings.norm == "group" else None
     with local_seed(seed, "detector"):
-        extra = LastLevelP6P7(channels[-1], settings.channels) if retina else LastLevelMaxPool()
+        extra = LastLevelMaxPool() if row.coarser == 1 else LastLevelP6P7(channels[-1], settings.channels)
         if isinstance(extra, LastLevelP6P7):
             extra.use_P5 = False  # torchvision would take P5 where the widths happen to be equal
         pyramid = FeaturePyramidNetwork(channels[first:], settings.channels, extra, norm)
-        head: AnchorHead | RegionHead
-        if retina:
-            head = AnchorHead(settings, num_classes, sides, norm)
-        else:
-            names = [str(i) for i in range(len(channels))]
-            head = RegionHead(settings, num_classes, sides, names, norm)
+        head = row.build(settings, num_classes, sides, [str(i) for i in range(len(channels) - first)], norm)
+    require_parts(head, settings.head, ["get_classifier"])
     return Detector(net, channels, strides[-1], first, pyramid, head, settings.frozen_batch_norm)

@@ -1,11 +1,10 @@
 """Settings of a detector."""
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal
 
 from biformer_lit.errors import ConfigError
-
-DetectionHead: TypeAlias = Literal["retinanet", "faster_rcnn", "mask_rcnn"]
+from biformer_lit.heads.named_heads import DETECTION_HEADS, require_head
 
 
 @dataclass(frozen=True)
@@ -13,7 +12,7 @@ class DetectorSettings:
     """Settings of a detector's pyramid and head.
 
     Args:
-        head: ``retinanet``, ``faster_rcnn``, or ``mask_rcnn``, which also predicts masks.
+        head: ``retinanet``, ``faster_rcnn``, ``mask_rcnn``, which also predicts masks, or one of a plug-in.
         channels: Channels of the pyramid and of the heads' convolutions; the two linear layers for regions have four
             times as many.
         norm: Normalisation in pyramid and heads: ``none`` (released), or ``group``.
@@ -26,7 +25,7 @@ class DetectorSettings:
             released configurations do; for pretrained weights.
     """
 
-    head: DetectionHead = "retinanet"
+    head: str = "retinanet"
     channels: int = 256
     norm: Literal["none", "group"] = "none"
     anchor_scale: float | None = None
@@ -41,8 +40,7 @@ class DetectorSettings:
         Raises:
             ConfigError: Naming the field.
         """
-        if self.head not in ("retinanet", "faster_rcnn", "mask_rcnn"):
-            raise ConfigError(f"head={self.head!r} is unknown; use 'retinanet', 'faster_rcnn' or 'mask_rcnn'")
+        require_head(DETECTION_HEADS, self.head)
         if self.norm not in ("none", "group"):
             raise ConfigError(f"head_norm={self.norm!r} is unknown; use 'none' or 'group'")
         checks = (

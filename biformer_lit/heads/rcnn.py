@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN, MaskRCNN
@@ -32,7 +32,13 @@ class RegionHead(nn.Module):
         sides: Side of the square anchor of each level in pixels; there are three shapes.
         names: Names of the levels that regions are cut out of.
         norm: Makes the normalisation of a map of so many channels, or None.
+        masks: Whether masks are learnt and predicted, as in Mask R-CNN.
     """
+
+    parts: ClassVar[dict[str, tuple[str, ...]]] = {
+        "rpn.": (),
+        "roi_heads.": ("roi_heads.box_predictor.", "roi_heads.mask_predictor.mask_fcn_logits."),
+    }
 
     def __init__(
         self,
@@ -41,9 +47,11 @@ class RegionHead(nn.Module):
         sides: list[float],
         names: list[str],
         norm: Callable[[int], nn.Module] | None,
+        *,
+        masks: bool = False,
     ) -> None:
         super().__init__()
-        channels, masks = settings.channels, settings.head == "mask_rcnn"
+        channels = settings.channels
         classes, width = num_classes + 1, 4 * channels  # torchvision's class 0 is the background
         anchors = AnchorGenerator(tuple((side,) for side in sides), (ASPECT_RATIOS,) * len(sides))
         options: dict[str, Any] = {

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torchvision.models.detection import RetinaNet
@@ -24,14 +24,18 @@ class AnchorHead(RetinaNet):  # type: ignore[misc]  # torchvision has no types
         num_classes: Number of classes.
         sides: Side of the smallest square anchor of each level in pixels; there are two more, larger by the third
             root of two each, and each of the three has three shapes.
+        names: Names of the levels that are stages, of no use here.
         norm: Makes the normalisation of a map of so many channels, or None.
     """
+
+    parts: ClassVar[dict[str, tuple[str, ...]]] = {"head.": ("head.classification_head.cls_logits.",)}
 
     def __init__(
         self,
         settings: DetectorSettings,
         num_classes: int,
         sides: list[float],
+        names: list[str],
         norm: Callable[[int], nn.Module] | None,
     ) -> None:
         sizes = tuple(tuple(side * octave for octave in _OCTAVES) for side in sides)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +13,9 @@ from biformer_lit.errors import ConfigError
 from biformer_lit.heads.dense_network import DenseNetwork
 from biformer_lit.heads.features import build_features
 from biformer_lit.heads.head_layers import HeadNorm, draw_head, resize
-from biformer_lit.heads.semantic_fpn import SemanticFPN
-from biformer_lit.heads.upernet import FCN, UPerNet
-
-_CHANNELS = {"semantic_fpn": 256, "upernet": 512}
+from biformer_lit.heads.named_heads import require_head, require_parts
+from biformer_lit.heads.shipped_heads import SEGMENTATION_HEADS
+from biformer_lit.heads.upernet import FCN
 
 
 @dataclass(frozen=True)
@@ -25,14 +23,14 @@ class SegmenterSettings:
     """Settings of a segmentation head.
 
     Args:
-        head: ``semantic_fpn`` or ``upernet``.
+        head: ``semantic_fpn``, ``upernet``, or one of a plug-in.
         channels: Channels of the head's levels; None takes 256 for semantic_fpn, 512 for upernet.
         norm: Normalisation in the heads: ``batch`` or ``group``.
         dropout: Probability that a channel is dropped before the classifier, in training.
-        auxiliary: Whether UPerNet has its auxiliary head; semantic FPN has none.
+        auxiliary: Whether a head that has an auxiliary one, as UPerNet, is trained with it.
     """
 
-    head: Literal["semantic_fpn", "upernet"] = "semantic_fpn"
+    head: str = "semantic_fpn"
     channels: int | None = None
     norm: HeadNorm = "batch"
     dropout: float = 0.1
@@ -44,8 +42,7 @@ class SegmenterSettings:
         Raises:
             ConfigError: Naming the field.
         """
-        if self.head not in _CHANNELS:
-            raise ConfigError(f"head={self.head!r} is unknown; use 'semantic_fpn' or 'upernet'")
+        require_head(SEGMENTATION_HEADS, self.head)
         if self.channels is not None and self.channels < 2:
             raise ConfigError(f"head_channels={self.channels} must be at least 2, or null for the head's own default")
         if self.norm not in ("batch", "group"):
@@ -68,17 +65,17 @@ class Segmenter(DenseNetwork):
         auxiliary: The same from the last map but one, for training, or None.
     """
 
-    head_parts: ClassVar[dict[str, tuple[str, ...]]] = {
-        "head.": ("head.classifier.",),
-        "auxiliary.": ("auxiliary.classifier.",),
-    }
-
     def __init__(
         self, backbone: nn.Module, channels: Sequence[int], stride: int, head: nn.Module, auxiliary: nn.Module | None
     ) -> None:
         super().__init__(backbone, channels, stride)
         self.head = head
         self.auxiliary = auxiliary
+
+    @property
+    def head_parts(self) -> dict[str, tuple[str, ...]]:
+        """Parts of the two heads; see :class:`DenseNetwork`."""
+        return {part: (f"{part}classifier.",) for part in ("head.", "auxiliary.")}
 
     def forward(self, images: Tensor, with_auxiliary: bool = False) -> Tensor | tuple[Tensor, Tensor | None]:
         """Logits, in float32 at least.
@@ -134,19 +131,20 @@ def build_segmenter(
     seed = fresh_seed()
     net, channels, strides = build_features(backbone, timm_backbone)
     written = ", ".join(map(str, strides))
-    if settings.head == "upernet" and len(strides) != 4:
-        raise ConfigError(f"head='upernet' needs four stages, but the backbone has {len(strides)}; use 'semantic_fpn'")
+    row = SEGMENTATION_HEADS[settings.head]
+    if row.stages is not None and len(strides) != row.stages:
+        number = {2: "two", 3: "three", 4: "four"}.get(row.stages, str(row.stages))
+        raise ConfigError(
+            f"head={settings.head!r} needs {number} stages, but the backbone has {len(strides)}; use 'semantic_fpn'"
+        )
     if any(coarse != 2 * fine for fine, coarse in pairwise(strides)):
         raise ConfigError(f"head={settings.head!r} needs stages whose strides double, but they are {written}")
-    width = settings.channels or _CHANNELS[settings.head]
-    head: nn.Module
+    width = settings.channels or row.channels
+    head = row.build(channels, num_classes, width, settings.dropout, settings.norm)
+    require_parts(head, settings.head, ["classifier"])
     auxiliary: nn.Module | None = None
-    if settings.head == "upernet":
-        head = UPerNet(channels, num_classes, width, settings.dropout, settings.norm)
-        if settings.auxiliary:
-            auxiliary = FCN(channels[-2], num_classes, max(width // 2, 1), settings.dropout, settings.norm)
-            draw_head(auxiliary, seed + 1)
-    else:
-        head = SemanticFPN(channels, num_classes, width, settings.dropout, settings.norm)
+    if row.auxiliary and settings.auxiliary:
+        auxiliary = FCN(channels[-2], num_classes, max(width // 2, 1), settings.dropout, settings.norm)
+        draw_head(auxiliary, seed + 1)
     draw_head(head, seed)
     return Segmenter(net, channels, strides[-1], head, auxiliary)

@@ -61,6 +61,7 @@ class SegmentationTask(DenseTask):
     mode: ClassVar[Literal["min", "max"]] = "max"
     kind: ClassVar[str] = "segmentation"
     net: Segmenter
+    head_settings: SegmenterSettings
     confusion: nn.ModuleDict
 
     def __init__(

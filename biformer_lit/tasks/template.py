@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 
 import torch
+from lightning.pytorch import Callback
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -208,17 +209,21 @@ class BiFormerTask(TrainedModule, ABC):
         self.hparams["num_classes"] = number
 
     def setup(self, stage: str) -> None:
-        """Refuse the data module of another task, and agree with it on classes and preprocessing.
+        """Agree with the data module on classes and preprocessing.
 
         Raises:
-            ConfigError: If it is of another task, or its number of classes is another.
+            ConfigError: If its number of classes is another.
             DataError: If it has classes that the network does not know.
         """
-        self.check_data_module()
         self._agree()
 
+    def configure_callbacks(self) -> list[Callback]:
+        """Meet the data module, before it prepares or opens anything; see :class:`TrainedModule`."""
+        self.check_data_module()
+        return super().configure_callbacks()
+
     def check_data_module(self) -> None:
-        """Refuse the data module of another task.
+        """Refuse the data module of another task, and tell one of ours what this task needs; called before its setup.
 
         Raises:
             ConfigError: If its batches are for another kind of task.

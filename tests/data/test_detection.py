@@ -1,7 +1,6 @@
 import json
 import os
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -154,15 +153,10 @@ def test_masks_are_read_if_the_task_says_so(write, folder):
     masks = [stored(Image.fromarray(mask)) for mask in blocks(boxes_of(0))]
     made = table([{**objects_of(0), "segmentation": masks}] * 2, pictures="segmentation")
     data = module(write(train=made, validation=made))
-    for task, expected in ((SimpleNamespace(needs_masks=True), True), (SimpleNamespace(), False), (None, False)):
-        data.trainer = SimpleNamespace(
-            lightning_module=task, global_rank=0, world_size=1, num_devices=1, strategy=Strategy()
-        )
-        assert ("masks" in next(iter(data.val_dataloader()))["objects"][0]) is expected
-
-
-class Strategy:
-    root_device = torch.device("cpu")
+    assert "masks" not in next(iter(data.val_dataloader()))["objects"][0]
+    for needed in (True, False):
+        data.need_masks(needed)
+        assert ("masks" in next(iter(data.val_dataloader()))["objects"][0]) is needed
 
 
 def test_classes_of_integers_strings_and_id2label(write):
