@@ -11,6 +11,7 @@ from biformer_lit.backbone import LoadReport
 from biformer_lit.checkpoints.saved_weights import SavedWeights
 from biformer_lit.heads import DenseNetwork, load_dense_weights
 from biformer_lit.tasks.template import BiFormerTask
+from biformer_lit.text.class_names import distinct
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class DenseTask(BiFormerTask):
         self._log_scores("test")
 
     def _log_scores(self, name: str) -> None:
-        names = self.class_names or [str(i) for i in range(self.num_classes or 0)]
+        names = distinct(self.class_names or [str(i) for i in range(self.num_classes or 0)])
         scores = self.whole_set_scores(name, names)
         told = bool(self.unmeasured)
         self.unmeasured = frozenset(f"{name}/{key}" for key, value in scores.items() if bool(value.isnan()))

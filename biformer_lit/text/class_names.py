@@ -58,6 +58,19 @@ def _folded(name: str) -> str:
     return "".join(unicodedata.normalize("NFKC", name).casefold().replace("_", " ").replace("-", " ").split())
 
 
+def distinct(names: Sequence[str]) -> list[str]:
+    """Names by which classes can be told apart: those that occur twice get their class number, ``cell (3)``."""
+    count, taken = Counter(names), set(names)
+    result = []
+    for number, name in enumerate(names):
+        own = name if count[name] == 1 else f"{name} ({number})"
+        while count[name] > 1 and own in taken:  # which another class is called already
+            own += "'"
+        taken.add(own)
+        result.append(own)
+    return result
+
+
 def shorten(names: Sequence[str], limit: int = 8) -> str:
     """The first ``limit`` names in a line, and how many more there are."""
     return ", ".join(names[:limit]) + (f", ... {len(names) - limit} more" if len(names) > limit else "")

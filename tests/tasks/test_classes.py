@@ -5,7 +5,7 @@ import torch
 from pets import NAMES, pets, save, split_of, trainer
 
 from biformer_lit import CheckpointError, ClassificationTask, DataError, load_task
-from biformer_lit.text.class_names import UnknownClassesError, numbers_by_name
+from biformer_lit.text.class_names import UnknownClassesError, distinct, numbers_by_name
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*does not have many workers", "ignore:.*log_every_n_steps", "ignore:Be aware that when using"
@@ -192,3 +192,15 @@ def test_parquet_files_are_read_with_their_own_names(tmp_path, best, streaming):
     problem = r"test-1\.parquet: column 'label' numbers the classes otherwise than the first"
     with pytest.raises(DataError, match=problem):
         trainer().test(load_task(best), datamodule=pets(str(tmp_path), streaming=streaming))
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["a", "b"], ["a", "b"]),
+        (["a", "b", "a"], ["a (0)", "b", "a (2)"]),
+        (["a", "a", "a (0)"], ["a (0)'", "a (1)", "a (0)"]),
+    ],
+)
+def test_figures_of_classes_of_one_name_are_told_apart(names, told):
+    assert distinct(names) == told

@@ -46,7 +46,7 @@ def test_a_kind_of_one_s_own_is_trained_and_its_checkpoint_loaded(trained):
 def test_what_it_predicts_is_written_by_its_own_files(trained, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (path,) = trained.glob("logs/**/*.ckpt")
-    main(["predict", *OWN, *SMALL, *QUICK[1:], "--ckpt_path", str(path)])
+    main(["predict", *OWN, *QUICK[1:], "--model.power=1.5", *SMALL, "--ckpt_path", str(path)])
     (file,) = tmp_path.glob("logs/**/brightness.csv")
     rows = list(csv.reader(file.open(newline="")))
     assert [int(index) for index, _ in rows] == list(range(8))
@@ -83,7 +83,7 @@ def test_the_data_of_another_kind_is_refused(trained, monkeypatch, tmp_path):
             "classification",
             ClassificationTask,
             biformer_lit.HFDataModule,
-            "data=HFDataModule lacks find_targets, reader",
+            "data=HFDataModule has kind=None; set",
         ),
     ],
 )
@@ -101,11 +101,11 @@ def test_an_unknown_kind_is_named():
 
 
 def test_a_data_set_of_one_s_own_is_opened_by_name(trained):
-    data = ClassificationDataModule("grey_squares")
+    data = ClassificationDataModule(dataset="grey_squares")
     assert {name: len(split) for name, split in data.load().items()} == {"train": 16, "validation": 8}
     with pytest.raises(ConfigError, match=r"data\.init_args\.revision: 'main' is for data sets on the hub"):
-        ClassificationDataModule("grey_squares", revision="main")
-    stream = ClassificationDataModule("grey_squares", streaming=True).load()["train"]
+        ClassificationDataModule(dataset="grey_squares", revision="main")
+    stream = ClassificationDataModule(dataset="grey_squares", streaming=True).load()["train"]
     assert len(list(stream)) == 16
 
 
@@ -121,7 +121,7 @@ def test_a_data_set_of_one_s_own_is_opened_by_name(trained):
 def test_what_a_loader_gets_wrong_is_named(name, load, problem):
     register_dataset(name)(load)
     with pytest.raises(DataError, match=problem):
-        ClassificationDataModule(name).setup("fit")
+        ClassificationDataModule(dataset=name).setup("fit")
 
 
 def test_names_of_data_sets_are_checked():

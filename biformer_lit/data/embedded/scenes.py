@@ -104,8 +104,11 @@ class Scene:
         return labels
 
 
+_DEFAULT_SCENES = Scenes()
+
+
 @lru_cache(maxsize=4)
-def load_scenes(scenes: Scenes) -> datasets.DatasetDict:
+def load_scenes(scenes: Scenes = _DEFAULT_SCENES) -> datasets.DatasetDict:
     """The scenes as a data set in memory, without any download; made once for the same settings.
 
     The digits keep the division of ``load_digits_dataset``: no digit of a test scene is in a training scene.
