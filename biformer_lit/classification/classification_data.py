@@ -110,7 +110,7 @@ class ClassificationDataModule(NumberedClasses, HFDataModule):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        require(num_classes is None or num_classes >= 1, "num_classes", num_classes, "must be 1 or more")
+        self.expect_classes(num_classes)
         require(image_size >= 1, "image_size", image_size, "must be 1 or more")
         require(0 < crop_pct <= 1, "crop_pct", crop_pct, "must be more than 0 and at most 1")
         require_normalisation(mean, std)
@@ -126,7 +126,6 @@ class ClassificationDataModule(NumberedClasses, HFDataModule):
         self.label_column, self.image_size, self.crop_pct = label_column, image_size, crop_pct
         self.mean, self.std, self.augmentation = mean, std, augmentation
         self.repeats = repeats
-        self._num_classes = num_classes
         self._classes: Classes | None = None
         self._label_column: str | None = None
         self._numbers: dict[str, Integers] = {}
@@ -143,10 +142,16 @@ class ClassificationDataModule(NumberedClasses, HFDataModule):
             column = find_label_column(features, self.label_column)
             feature = features[column]
             if self.streaming:
-                self._classes = streamed_classes(feature, self._num_classes)
+                self._classes = streamed_classes(feature, self._num_classes, fewer=self._may_lack_classes)
             else:
                 labels = [] if isinstance(feature, datasets.ClassLabel) else stored_labels(table, column, split)
-                self._classes = find_classes(feature, labels, self._num_classes, complete=split == self.train_split)
+                self._classes = find_classes(
+                    feature,
+                    labels,
+                    self._num_classes,
+                    complete=split == self.train_split,
+                    fewer=self._may_lack_classes,
+                )
         except DataError as error:
             told = self.folder.unlabelled if self.folder is not None else None
             self._no_classes = told or str(error)  # fatal for all but prediction, see check
@@ -175,13 +180,8 @@ class ClassificationDataModule(NumberedClasses, HFDataModule):
         """Refuse rows without a valid label, except for prediction; see ``HFDataModule``."""
         if part == "predict":
             return
-        if self._label_column is None or self._classes is None:
-            raise DataError(self._no_classes or "")
-        if self._label_column not in table.column_names:
-            raise DataError(
-                f"split {split!r} has no column {self._label_column!r}; name a labelled split, or use predict"
-            )
-        if not self.streaming and split not in self._numbers:
+        self.require_targets(self._label_column, table, split, "a labelled split")
+        if self._label_column is not None and not self.streaming and split not in self._numbers:
             labels = stored_labels(table, self._label_column, split)
             numbers = self._classes_of(split).encode(labels, split)  # the data's own, so that no network moves a split
             require_labelled(numbers, split)

@@ -1,9 +1,11 @@
 """The classes of a data module: what they are called, and which number each has in batches."""
 
 from collections.abc import Sequence
+from typing import Any
 
+from biformer_lit.data.checks import require
 from biformer_lit.errors import ConfigError, DataError
-from biformer_lit.text.class_names import UnknownClassesError, numbers_by_name
+from biformer_lit.text.class_names import UnknownClassesError, numbers_by_name, shorten
 
 
 class NumberedClasses:
@@ -16,6 +18,48 @@ class NumberedClasses:
     _own_names: tuple[str, ...] | None = None
     _network_names: tuple[str, ...] | None = None
     _no_classes: str | None = None  # why the data set has none
+    _num_classes: int | None = None  # how many there should be
+    _may_lack_classes: bool = False  # as data may that a trained network is evaluated on
+
+    def expect_classes(self, number: int | None) -> None:
+        """Note how many classes the user expects.
+
+        Raises:
+            ConfigError: If that is no number of classes.
+        """
+        require(number is None or number >= 1, "num_classes", number, "must be 1 or more")
+        self._num_classes = number
+
+    def allow_fewer_classes(self, allowed: bool) -> None:
+        """Say whether the data may have fewer classes than ``num_classes``; call it before they are looked for.
+
+        Raises:
+            ConfigError: If it may not, but classes were found already, and these are fewer.
+        """
+        self._may_lack_classes = allowed
+        expected, own = self._num_classes, self._own_names
+        if not allowed and expected is not None and own is not None and len(own) < expected:
+            raise ConfigError(
+                f"data.init_args.num_classes: {expected} given, but the data set has {len(own)} classes "
+                f"({shorten(own)}); leave it out or correct it"
+            )
+
+    def require_targets(self, column: str | None, table: Any, split: str, wanted: str) -> None:
+        """Refuse a split without what is to be learnt or measured.
+
+        Args:
+            column: Column with it; None if the data set has none.
+            table: The split.
+            split: Its name.
+            wanted: What to name instead, such as ``a labelled split``.
+
+        Raises:
+            DataError: If it is not there.
+        """
+        if column is None:
+            raise DataError(self._no_classes or "")
+        if column not in table.column_names:
+            raise DataError(f"split {split!r} has no column {column!r}; name {wanted}, or use predict")
 
     @property
     def class_names(self) -> list[str]:

@@ -175,6 +175,9 @@ class HFDataModule(PreparedImages, ToldData, LightningDataModule):
     def check(self, table: Any, split: str, part: Part) -> None:
         """Refuse rows that cannot be used for ``part``."""
 
+    def allow_fewer_classes(self, allowed: bool) -> None:
+        """Take note that data may have fewer classes than is said; see ``NumberedClasses``."""
+
     def divide(self, split: str) -> tuple[Integers, Integers]:
         """Rows of the training split to train and to validate on; at random here. ``check`` came first."""
         rows = np.arange(len(self._tables[split]))
@@ -220,6 +223,7 @@ class HFDataModule(PreparedImages, ToldData, LightningDataModule):
                 fit.
             ConfigError: If an argument names something the data set does not have.
         """
+        self.allow_fewer_classes(stage not in (None, "fit"))
         if not self._tables:
             self._open()
         for part in PARTS[stage or "fit"]:

@@ -161,6 +161,7 @@ def find_classes(
     argument: str = "label_column",
     *,
     complete: bool = True,
+    fewer: bool = False,
 ) -> Classes:
     """The classes a label column distinguishes.
 
@@ -173,6 +174,7 @@ def find_classes(
         num_classes: The number of classes the user expects, if given.
         argument: The argument that says where labels are stored, for errors.
         complete: Whether the labels are those of the training data, which has to show the last class at least.
+        fewer: Whether there may be fewer classes than that, as in data that a trained network is evaluated on.
 
     Returns:
         The classes.
@@ -193,12 +195,13 @@ def find_classes(
             num_classes is not None
             and integers
             and greatest < num_classes
-            and (greatest + 1 == num_classes or not complete)
+            and (greatest + 1 == num_classes or not complete or fewer)
         ):
             return Classes(map(str, range(num_classes)), argument=argument)
         values: list[Any] = sorted(integers) if integers else sorted(map(str, found))
         classes = Classes(map(str, values), values, argument)
-    if num_classes is not None and num_classes != len(classes.names):
+    lacking = fewer and num_classes is not None and len(classes.names) < num_classes
+    if num_classes is not None and num_classes != len(classes.names) and not lacking:
         raise ConfigError(
             f"data.init_args.num_classes: {num_classes} given, but the data set has {len(classes.names)} "
             f"classes ({shorten(classes.names)}); leave it out or correct it"
@@ -206,13 +209,16 @@ def find_classes(
     return classes
 
 
-def streamed_classes(feature: Any, num_classes: int | None, argument: str = "label_column") -> Classes:
+def streamed_classes(
+    feature: Any, num_classes: int | None, argument: str = "label_column", *, fewer: bool = False
+) -> Classes:
     """The classes of a label column whose rows cannot be looked at in advance.
 
     Args:
         feature: The ``datasets`` feature of the label column.
         num_classes: The number of classes the user expects, if given.
         argument: The argument that says where labels are stored, for errors.
+        fewer: As for ``find_classes``.
 
     Returns:
         The named classes of a ``ClassLabel``, or 0..``num_classes``-1 for integers.
@@ -222,7 +228,7 @@ def streamed_classes(feature: Any, num_classes: int | None, argument: str = "lab
         ConfigError: If ``num_classes`` is not the number of them.
     """
     if isinstance(feature, datasets.ClassLabel):
-        return find_classes(feature, [], num_classes, argument)
+        return find_classes(feature, [], num_classes, argument, fewer=fewer)
     if num_classes is None or "int" not in str(getattr(feature, "dtype", "")):
         raise DataError(
             "data.init_args.num_classes: with streaming, labels must be a ClassLabel column, or integers "

@@ -244,6 +244,8 @@ def name_classes(
     ignore_index: int,
     reduce_zero_label: bool,
     class_values: tuple[int, ...] | None = None,
+    *,
+    fewer: bool = False,
 ) -> StoredClasses:
     """Names of the classes of a data set with label maps, and how they are stored.
 
@@ -259,6 +261,8 @@ def name_classes(
         ignore_index: The number that means no class.
         reduce_zero_label: Whether the stored 0 means no class.
         class_values: The stored number of each class, if given.
+        fewer: Whether there may be fewer classes than ``num_classes``, as in data that a trained network is evaluated
+            on.
 
     Raises:
         ConfigError: If ``num_classes`` is not the number of names, or ``ignore_index`` is a class.
@@ -281,7 +285,8 @@ def name_classes(
         found = StoredClasses(tuple(names), class_values)
     count = len(found.names)
     problem = f"given, but {source} names {count} classes; leave it out or correct it"
-    require(num_classes in {None, count}, "num_classes", num_classes, problem)
+    lacking = fewer and num_classes is not None and count < num_classes
+    require(num_classes in {None, count} or lacking, "num_classes", num_classes, problem)
     problem = f"numbers {len(class_values or ())} classes, but {source} names {count}; correct one of them"
     require(class_values is None or len(class_values) == count, "class_values", class_values, problem)
     problem = f"is one of the {count} classes; choose a number outside 0..{count - 1}"

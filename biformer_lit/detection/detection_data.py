@@ -170,14 +170,13 @@ class DetectionDataModule(NumberedClasses, DenseDataModule):
         require(box_format in {"xywh", "xyxy", "cxcywh"}, "box_format", box_format, "must be xywh, xyxy or cxcywh")
         problem = "must be auto, upright or stored"
         require(box_orientation in get_args(BoxOrientation), "box_orientation", box_orientation, problem)
-        require(num_classes is None or num_classes >= 1, "num_classes", num_classes, "must be 1 or more")
+        self.expect_classes(num_classes)
         require(image_size >= 1, "image_size", image_size, "must be 1 or more")
         self.objects_column, self.box_field, self.category_field = objects_column, box_field, category_field
         self.mask_field, self.box_format, self.normalised = mask_field, box_format, normalised
         self.masks, self.image_size, self.max_size, self.augmentation = masks, image_size, max_size, augmentation
         self.adopt_preprocessing()
         self.box_orientation: BoxOrientation = box_orientation
-        self._num_classes = num_classes
         self._classes: Classes | None = None
         self._fields: ObjectFields | None = None
         self._size_columns: tuple[str, str] | None = None
@@ -233,29 +232,33 @@ class DetectionDataModule(NumberedClasses, DenseDataModule):
         if known is not None:
             names = list(known.values())
             problem = f"given, but {ID2LABEL} names {len(names)} classes; leave it out or correct it"
-            require(expected in {None, len(names)}, "num_classes", expected, problem)
+            fewer = self._may_lack_classes and expected is not None and len(names) < expected
+            require(expected in {None, len(names)} or fewer, "num_classes", expected, problem)
             return Classes(names, names if "string" in feature.dtype else list(known), argument)
         if self.streaming:
-            return streamed_classes(feature, expected, argument)
+            return streamed_classes(feature, expected, argument, fewer=self._may_lack_classes)
         if named:
-            return find_classes(feature, [], expected, argument)
+            return find_classes(feature, [], expected, argument, fewer=self._may_lack_classes)
         values = field_values(stored_column(table, fields.column), fields.category)
         if len(values) == 0:
             raise DataError(_no_object(split))
         labels = plain_labels(values, f"{fields.column}.{fields.category}", split, argument)
-        return find_classes(feature, labels, expected, argument, complete=split == self.train_split)
+        return find_classes(
+            feature,
+            labels,
+            expected,
+            argument,
+            complete=split == self.train_split,
+            fewer=self._may_lack_classes,
+        )
 
     def check(self, table: Any, split: str, part: Part) -> None:
         """Refuse a split without objects, except for prediction; see ``HFDataModule``."""
         if part == "predict":
             return
         fields = self._fields
-        if fields is None:
-            raise DataError(self._no_classes or "")
-        if fields.column not in table.column_names:
-            raise DataError(
-                f"split {split!r} has no column {fields.column!r}; name a split with objects, or use predict"
-            )
+        self.require_targets(None if fields is None else fields.column, table, split, "a split with objects")
+        assert fields is not None  # noqa: S101 (there are objects)
         if self._wants_masks() and fields.mask is None:
             raise DataError(
                 f"data.init_args.masks: masks are wanted, but the objects in column {fields.column!r} have none under "

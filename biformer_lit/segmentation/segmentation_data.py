@@ -146,7 +146,7 @@ class SegmentationDataModule(NumberedClasses, DenseDataModule):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        require(num_classes is None or num_classes >= 1, "num_classes", num_classes, "must be 1 or more")
+        self.expect_classes(num_classes)
         sides = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
         problem = "must be 1 or more: one number, or height and width"
         require(len(sides) == 2 and min(sides) >= 1, "image_size", image_size, problem)
@@ -163,7 +163,6 @@ class SegmentationDataModule(NumberedClasses, DenseDataModule):
         self.class_values = None if class_values is None else tuple(class_values)
         self._values: tuple[int, ...] | None = None
         self._crop = sides[0], sides[1]
-        self._num_classes = num_classes
         self._mask_column: str | None = None
 
     @staticmethod
@@ -183,7 +182,13 @@ class SegmentationDataModule(NumberedClasses, DenseDataModule):
         try:
             column = find_mask_column(features, self.mask_column, self._image_column)
             classes = name_classes(
-                self.dataset, features, self._num_classes, self.ignore_index, self.reduce_zero_label, self.class_values
+                self.dataset,
+                features,
+                self._num_classes,
+                self.ignore_index,
+                self.reduce_zero_label,
+                self.class_values,
+                fewer=self._may_lack_classes,
             )
         except DataError as error:
             self._no_classes = str(error)  # fatal for all but prediction, see check
@@ -195,13 +200,8 @@ class SegmentationDataModule(NumberedClasses, DenseDataModule):
         """Refuse a split without label maps, except for prediction; see ``HFDataModule``."""
         if part == "predict":
             return
-        if self._mask_column is None:
-            raise DataError(self._no_classes or "")
-        if self._mask_column not in table.column_names:
-            raise DataError(
-                f"split {split!r} has no column {self._mask_column!r}; name a split with masks, or use predict"
-            )
-        if self.dataset not in EMBEDDED and self.absent_classes == "error":
+        self.require_targets(self._mask_column, table, split, "a split with masks")
+        if self._mask_column is not None and self.dataset not in EMBEDDED and self.absent_classes == "error":
             stored = table.select_columns([self._mask_column])
             names, files = self.own_class_names, self._files
             labels = LabelRange(len(names), self.ignore_index, self.reduce_zero_label, values=self._values)

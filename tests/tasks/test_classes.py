@@ -4,7 +4,7 @@ import pytest
 import torch
 from pets import NAMES, pets, save, split_of, trainer
 
-from biformer_lit import CheckpointError, ClassificationTask, DataError, load_task
+from biformer_lit import CheckpointError, ClassificationTask, ConfigError, DataError, load_task
 from biformer_lit.text.class_names import UnknownClassesError, distinct, numbers_by_name
 
 pytestmark = pytest.mark.filterwarnings(
@@ -78,6 +78,17 @@ def test_a_subset_is_said_and_predicted_with_all_classes(tmp_path, best, caplog)
     assert "the data has 2 of the network's 3 classes, dog, cat" in caplog.text
     assert torch.cat([batch["probabilities"].argmax(1) for batch in found]).tolist() == [1] * 4 + [0] * 4
     assert task.network_classes.there == [0, 1]
+
+
+def test_a_subset_may_come_with_the_number_of_all_classes(tmp_path, best):
+    folder = save(tmp_path, test=split_of(("dog", "cat"), ("dog", "cat")))
+    data = pets(folder, num_classes=3)
+    assert accuracy(load_task(best), data) == 1.0
+    with pytest.raises(ConfigError, match="num_classes: 3 given, but the data set has 2 classes"):
+        data.setup("fit")
+    for wrong in (pets(folder, num_classes=1), pets(folder, num_classes=3)):
+        with pytest.raises(ConfigError, match=r"num_classes: \d given, but the data set has 2 classes"):
+            wrong.setup("test" if wrong._num_classes == 1 else "fit")
 
 
 def test_each_split_is_read_with_its_own_names(tmp_path, best):
