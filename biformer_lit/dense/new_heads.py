@@ -33,8 +33,8 @@ def register_head(kind: str, name: str, **settings: Any) -> Callable[[AnyHead], 
         kind: ``segmentation`` or ``detection``.
         name: Lower-case letters, digits and underscores.
         **settings: Fields of :class:`biformer_lit.heads.named_heads.SegmentationHead` (``channels``, ``auxiliary``,
-            ``stages``) or :class:`biformer_lit.heads.named_heads.DetectionHead` (``first_stage``, ``coarser``,
-            ``anchor_scale``, ``masks``).
+            ``stages``, ``pools_images``) or :class:`biformer_lit.heads.named_heads.DetectionHead` (``first_stage``,
+            ``coarser``, ``anchor_scale``, ``masks``).
 
     Raises:
         ConfigError: If there is no such kind or setting, or the name is taken or is none.

@@ -22,12 +22,14 @@ class SegmentationHead:
         channels: Its default width.
         auxiliary: Whether training adds a second head on the last map but one.
         stages: How many stages it needs; None for any number.
+        pools_images: Whether it normalises a single value for each image, which a batch of one has no statistics of.
     """
 
     build: BuildHead
     channels: int = 256
     auxiliary: bool = False
     stages: int | None = None
+    pools_images: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,9 @@ from biformer_lit.heads.upernet import UPerNet
 __all__ = ["DETECTION_HEADS", "SEGMENTATION_HEADS"]
 
 SEGMENTATION_HEADS.register("semantic_fpn", SegmentationHead(SemanticFPN))
-SEGMENTATION_HEADS.register("upernet", SegmentationHead(UPerNet, channels=512, auxiliary=True, stages=4))
+SEGMENTATION_HEADS.register(
+    "upernet", SegmentationHead(UPerNet, channels=512, auxiliary=True, stages=4, pools_images=True)
+)
 
 DETECTION_HEADS.register("retinanet", DetectionHead(AnchorHead, first_stage=1, coarser=2, anchor_scale=4.0))
 DETECTION_HEADS.register("faster_rcnn", DetectionHead(RegionHead))

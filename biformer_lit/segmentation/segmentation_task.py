@@ -10,7 +10,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from biformer_lit.backbone import Backbone
 from biformer_lit.dense.dense_task import DenseTask
 from biformer_lit.errors import ConfigError
-from biformer_lit.heads import Segmenter, SegmenterSettings, build_segmenter
+from biformer_lit.heads import SEGMENTATION_HEADS, Segmenter, SegmenterSettings, build_segmenter
 from biformer_lit.heads.head_layers import HeadNorm
 from biformer_lit.plugins import is_synchronised
 from biformer_lit.segmentation.inference import Inference, label_map, logits_by_size, resized_rows
@@ -91,10 +91,6 @@ class SegmentationTask(DenseTask):
             compile=compile,
             grad_checkpointing=grad_checkpointing,
         )
-        if num_classes is not None and num_classes < 2:
-            raise ConfigError(
-                f"num_classes={num_classes} must be at least 2 to tell pixels apart; count the background"
-            )
         if auxiliary_weight < 0:
             raise ConfigError(f"auxiliary_weight={auxiliary_weight} must be at least 0 (0 leaves the head out)")
         if class_weights is not None and (min(class_weights, default=0) < 0 or not any(class_weights)):
@@ -111,16 +107,23 @@ class SegmentationTask(DenseTask):
 
     # -- building ----------------------------------------------------------------------------------------
 
+    def require_classes(self, number: int) -> None:
+        """Refuse fewer than two classes.
+
+        Raises:
+            ConfigError: If there are.
+        """
+        super().require_classes(number)
+        if number < 2:
+            raise ConfigError(f"num_classes={number} must be at least 2 to tell pixels apart; count the background")
+
     def build_net(self, num_classes: int) -> nn.Module:
         """The backbone with its added norms and head.
 
         Raises:
             ConfigError: If the classes are too few or not those of ``class_weights``.
         """
-        if num_classes < 2:
-            raise ConfigError(
-                f"num_classes={num_classes} must be at least 2 to tell pixels apart; count the background"
-            )
+        self.require_classes(num_classes)
         if self.class_weights is not None and len(self.class_weights) != num_classes:
             raise ConfigError(
                 f"class_weights has {len(self.class_weights)} numbers for {num_classes} classes; give one for each"
@@ -148,10 +151,11 @@ class SegmentationTask(DenseTask):
             ConfigError: If pyramid pooling would normalise a single pixel by itself.
         """
         size = getattr(getattr(self.trainer, "datamodule", None), "batch_size", 2)
-        alone = size == 1 and self.head_settings.head == "upernet" and self.head_settings.norm == "batch"
+        head, norm = self.head_settings.head, self.head_settings.norm
+        alone = size == 1 and SEGMENTATION_HEADS[head].pools_images and norm == "batch"
         if alone and not (self.trainer.world_size > 1 and is_synchronised(self.net)):
             raise ConfigError(
-                "data.init_args.batch_size=1 is too small for head_norm='batch' with head='upernet', whose pooling "
+                f"data.init_args.batch_size=1 is too small for head_norm='batch' with head={head!r}, whose pooling "
                 "leaves one pixel of each image; use head_norm='group', or at least 2"
             )
 

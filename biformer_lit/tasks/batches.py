@@ -1,13 +1,19 @@
 """Batches of loaders that are no data module's of ours, in the form that tasks and callbacks work with."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 
 from biformer_lit.errors import DataError
 from biformer_lit.kinds import Kind
+
+if TYPE_CHECKING:
+    from biformer_lit.tasks.template import BiFormerTask
+
+_TRANSFER_HOOKS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
 
 
 def as_named(batch: Any, kind: Kind) -> Any:
@@ -57,6 +63,27 @@ def target_of(batch: Mapping[str, Any], kind: Kind) -> Any:
             f"a batch has no {kind.target!r} (it has {', '.join(map(str, batch))}); training and scores need it"
         )
     return batch[kind.target]
+
+
+def check_target(batch: Any, task: "BiFormerTask", data: Any) -> None:
+    """Refuse targets of loaders of others that are no classes, while they are still on the CPU.
+
+    Args:
+        batch: A batch as its loader gave it.
+        task: The task, with a trainer.
+        data: The data module; one of ours has looked at its targets itself.
+
+    Raises:
+        DataError: If they cannot be learnt or measured.
+    """
+    check = task.row.check_target
+    if check is None or getattr(data, "kind", None) is not None or task.trainer.state.fn == "predict":
+        return
+    if any(is_overridden(hook, one) for hook in _TRANSFER_HOOKS for one in (task, data) if one is not None):
+        return  # which may make other targets of them
+    named = as_named(batch, task.row)
+    if isinstance(named, Mapping) and task.row.target in named:
+        check(named[task.row.target], task)
 
 
 def require_class_numbers(numbers: Any, classes: int | None, ignored: int | None = None) -> None:

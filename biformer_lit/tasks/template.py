@@ -3,14 +3,12 @@
 import inspect
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 
 import torch
 from lightning.pytorch import Callback
-from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from typing_extensions import Self
@@ -23,7 +21,7 @@ from biformer_lit.common.seeding import base_seed, derive_seed, local_seed, seed
 from biformer_lit.errors import CheckpointError, ConfigError, DataError
 from biformer_lit.extending import needed_plugins
 from biformer_lit.kinds import KINDS, Kind, follow_old_name, kind_named
-from biformer_lit.tasks.batches import as_named, is_empty
+from biformer_lit.tasks.batches import as_named, check_target, is_empty
 from biformer_lit.tasks.finite import FiniteSteps
 from biformer_lit.tasks.network_classes import NetworkClasses
 from biformer_lit.tasks.optim import Optimization
@@ -32,7 +30,6 @@ from biformer_lit.tasks.trained_module import TrainedModule
 
 logger = logging.getLogger(__name__)
 Group = TypeVar("Group")
-_TRANSFER_HOOKS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
 _NOT_OF_THE_NET = ("num_classes", "weights", "weights_copy", "optim", "compile", "grad_checkpointing", "_class_path")
 Compilation: TypeAlias = bool | Literal["dynamic"] | dict[str, Any]
 
@@ -104,8 +101,8 @@ class BiFormerTask(TrainedModule, ABC):
         grad_checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        if num_classes is not None and num_classes < 1:
-            raise ConfigError(f"num_classes={num_classes} must be at least 1, or null to take the data set's")
+        if num_classes is not None:
+            self.require_classes(num_classes)
         self.backbone = as_group(Backbone, backbone)
         self.num_classes = num_classes
         self.weights = weights
@@ -154,6 +151,11 @@ class BiFormerTask(TrainedModule, ABC):
             CheckpointError: If they do not fit.
         """
         return load_weights(self.net, saved, copy=self.weights_copy, fresh_classifier=self.network_classes.keep_fresh)
+
+    def require_classes(self, number: int) -> None:
+        """Refuse a number of classes that a network cannot tell apart."""
+        if number < 1:
+            raise ConfigError(f"num_classes={number} must be at least 1, or null to take the data set's")
 
     def save_settings(self) -> None:
         """Keep the constructor's arguments as plain data, so that checkpoints hold no code; call it last."""
@@ -289,19 +291,8 @@ class BiFormerTask(TrainedModule, ABC):
         self, batch: Any, device: torch.device | None = None, dataloader_idx: int = 0
     ) -> Any:
         # the one place that every batch passes before callbacks see it, whoever's data module it comes from
-        self._check_target(batch)
+        check_target(batch, self, getattr(self.trainer, "datamodule", None))
         return as_named(super()._apply_batch_transfer_handler(batch, device, dataloader_idx), self.row)
-
-    def _check_target(self, batch: Any) -> None:
-        """Refuse targets of loaders of others that are no classes, while they are still on the CPU."""
-        check, data = self.row.check_target, getattr(self.trainer, "datamodule", None)
-        if check is None or getattr(data, "kind", None) is not None or self.trainer.state.fn == "predict":
-            return
-        if any(is_overridden(hook, one) for hook in _TRANSFER_HOOKS for one in (self, data) if one is not None):
-            return  # which may make other targets of them
-        named = as_named(batch, self.row)
-        if isinstance(named, Mapping) and self.row.target in named:
-            check(named[self.row.target], self)
 
     def left_out(self, batch: dict[str, Any]) -> bool:
         """Whether a batch of training holds no image and is passed over.
