@@ -19,6 +19,7 @@ LEAVES = {
 # which have an order of their own
 AMONG_LEAVES = {
     "text": set(),
+    "seams": set(),
     "errors": {"text"},
     "registry": {"errors"},
     "extending": {"registry", "errors", "text"},
@@ -27,7 +28,7 @@ AMONG_LEAVES = {
     "common": {"text", "errors"},
     "recipes": {"extending", "registry", "common", "text", "errors"},
     "checkpoints": {"extending", "registry", "common", "text", "errors"},
-    "running": {"checkpoints", "common", "text", "errors"},
+    "running": {"seams", "checkpoints", "common", "text", "errors"},
     "plugins": {"checkpoints", "running"},
 }
 # kinds of task stand beside each other, and what is measured of networks beside what is trained

@@ -6,7 +6,6 @@ from itertools import accumulate
 from typing import Any, Literal
 
 import torch
-from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
 from biformer_lit.backbone.architecture import PatternName, attention_builder, check_layout, per_stage
@@ -15,6 +14,7 @@ from biformer_lit.backbone.initial import draw_weights, fresh_seed
 from biformer_lit.checkpoints.fitting import check_fits
 from biformer_lit.checkpoints.released_names import is_released, rename_released
 from biformer_lit.errors import CheckpointError, ConfigError
+from biformer_lit.seams.timm_seams import feature_take_indices
 
 logger = logging.getLogger(__name__)
 

@@ -8,6 +8,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from biformer_lit.backbone.biformer import BiFormer
 from biformer_lit.errors import ConfigError
+from biformer_lit.seams.torch_seams import child_names
 
 
 @torch.no_grad()
@@ -45,7 +46,7 @@ def fold_norms(model: BiFormer) -> BiFormer:
 
 def _fold_row(row: nn.Sequential) -> None:
     """Fold each BatchNorm of a row of layers into the convolution before it, or after it if there is none."""
-    names = list(row._modules)  # noqa: SLF001 (names in order)
+    names = child_names(row)
     for i, name in enumerate(names):
         norm = row[i]
         if not isinstance(norm, nn.BatchNorm2d):

@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor, nn
 
 from biformer_lit.errors import ConfigError
+from biformer_lit.seams.torch_seams import copy_all, lerp_all
 
 
 def warmup_decay(decay: float, updates: int) -> float:
@@ -26,9 +27,9 @@ def warmup_decay(decay: float, updates: int) -> float:
 @torch.no_grad()
 def _update(average: list[Tensor], current: list[Tensor], updates: Tensor | int, *, decay: float) -> None:
     if average[0].is_floating_point():
-        torch._foreach_lerp_(average, current, 1 - warmup_decay(decay, int(updates)))
+        lerp_all(average, current, 1 - warmup_decay(decay, int(updates)))
     else:  # BatchNorm's batch counter
-        torch._foreach_copy_(average, current)
+        copy_all(average, current)
 
 
 def warmup_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:

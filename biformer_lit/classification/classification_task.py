@@ -13,6 +13,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from biformer_lit.backbone import Backbone
 from biformer_lit.errors import ConfigError
+from biformer_lit.seams.lightning_seams import load_batches_again
 from biformer_lit.tasks.batches import is_empty, require_class_numbers, target_of
 from biformer_lit.tasks.memory_shortage import within_memory
 from biformer_lit.tasks.optim import Optimization
@@ -150,7 +151,7 @@ class ClassificationTask(BiFormerTask):
         searched = any(isinstance(one, BatchSizeFinder) for one in self.trainer.callbacks)  # type: ignore[attr-defined]
         if self.mix is not None and searched and size > 2 and size % 2:
             size = data.batch_size = size - 1
-            self.trainer.fit_loop._combined_loader = None  # noqa: SLF001  # is made again, with this batch
+            load_batches_again(self.trainer)
         if self.mix is not None and size % 2:
             raise ConfigError(f"data.init_args.batch_size={size} is odd, but mixing needs pairs; use an even size")
 

@@ -4,7 +4,6 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +12,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning_utilities.core.rank_zero import rank_zero_only
 
 from biformer_lit.errors import ConfigError
+from biformer_lit.seams.lightning_seams import number_runs
 
 NAMES: Final = ("last", "best", "hpc")
 """What ``--ckpt_path`` may say instead of a file."""
@@ -31,15 +31,13 @@ def claim_versions(loggers: Sequence[Logger]) -> None:
     """
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger | CSVLogger) and "://" not in str(logger.root_dir):
-            logger._get_next_version = partial(_claim, logger)  # type: ignore[method-assign]  # noqa: SLF001
+            number_runs(logger, _claim)
 
 
-def _claim(logger: Any) -> int:
-    number: int = type(logger)._get_next_version(logger)  # noqa: SLF001
+def _claim(logger: Any, number: int) -> int:
     if getattr(rank_zero_only, "rank", 0) != 0:
         return number
     root = Path(logger.root_dir)
-    logger._version = number  # so that an error of the disk can name a folder  # noqa: SLF001
     root.mkdir(parents=True, exist_ok=True)
     while not _made(root / f"version_{number}"):
         number += 1

@@ -16,7 +16,6 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 from lightning.pytorch.callbacks.timer import Interval
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
 import biformer_lit
 import biformer_lit.shipped_kinds  # whose classes a config may name
@@ -52,6 +51,7 @@ from biformer_lit.recipes import read_config
 from biformer_lit.running.disk import one_disk_error
 from biformer_lit.running.parent import VARIABLE
 from biformer_lit.running.trial_folders import is_ours
+from biformer_lit.seams.lightning_seams import launches_ranks
 from biformer_lit.tasks import BiFormerTask
 from biformer_lit.tasks.restore import check_size
 
@@ -231,7 +231,7 @@ class BiFormerCLI(LightningCLI):
         callbacks[:] = [c for c in callbacks if not isinstance(c, Preemption | RankWatch | BestOfRun)]
         callbacks[:0] = [RankWatch(), BestOfRun()]
         callbacks.append(Preemption())  # the last, so that what it saves is complete
-        if isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher):
+        if launches_ranks(trainer):
             # the ranks it launches follow this: a process that dies takes all below with it
             os.environ[VARIABLE] = str(os.getpid())
 

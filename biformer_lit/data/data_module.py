@@ -39,6 +39,7 @@ from biformer_lit.data.streams import Shards, find_shards, number_rows
 from biformer_lit.data.telling import ToldData
 from biformer_lit.errors import ConfigError, DataError
 from biformer_lit.kinds import follow_old_name
+from biformer_lit.seams.lightning_seams import batches_taken
 
 _log = logging.getLogger(__name__)
 
@@ -348,7 +349,7 @@ class HFDataModule(PreparedImages, ToldData, LightningDataModule):
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Notice the last batch of a stream; Lightning calls this with each batch that it has taken."""
         if self.trainer is not None and isinstance(batch, dict) and batch.pop(LAST, False):
-            end_epoch(self.trainer, self.trainer.fit_loop.epoch_loop.batch_progress.current.ready + 1)
+            end_epoch(self.trainer, batches_taken(self.trainer) + 1)
         return batch
 
     def val_dataloader(self) -> Loader:

@@ -16,6 +16,8 @@ from biformer_lit.data.identity import FILE, IMAGE_ID
 from biformer_lit.data.repairs import Repairs, total_of
 from biformer_lit.errors import ConfigError, DataError
 from biformer_lit.running.parent import leave_signals_to_parent
+from biformer_lit.seams.lightning_seams import consumed, end_epoch_here, is_restarting
+from biformer_lit.seams.torch_seams import end_workers
 
 _log = logging.getLogger(__name__)
 Agree: TypeAlias = Callable[[bool], bool]
@@ -101,7 +103,7 @@ class Loader(DataLoader[Any]):
         try:
             for batch in super().__iter__():
                 if "error" in batch:
-                    self._iterator = None  # ends the workers now, not when the traceback is collected
+                    end_workers(self)  # now, not when the traceback is collected
                     raise DataError(batch["error"])
                 new.update({row: name for row, name in batch.pop("skipped").items() if row not in skipped.rows})
                 repairs.update(batch.pop("repairs"))
@@ -271,9 +273,7 @@ def end_epoch(trainer: Trainer, batches: int) -> None:
         trainer: The trainer, which is training.
         batches: The number of that batch in the epoch, from 1.
     """
-    trainer.fit_loop.epoch_loop.batch_progress.is_last_batch = True
-    if trainer.val_check_interval == 1.0:
-        trainer.val_check_batch = float("inf")  # validate after the last batch, and not after that of a given number
+    end_epoch_here(trainer)
     if batches < trainer.num_training_batches < float("inf"):
         _log.warning(
             "the training stream ended after %d batches, before trainer.limit_train_batches=%d, by which the learning "
@@ -297,10 +297,5 @@ def training_position(trainer: Trainer | None) -> tuple[int, int]:
     """
     if trainer is None:
         return 0, 0
-    epochs: Any = trainer.fit_loop.epoch_progress
-    batches: Any = trainer.fit_loop.epoch_loop.batch_progress
-    epoch = int(epochs.current.processed)
-    # `ready` also counts a batch whose step failed, `completed` not the one at whose end the file was written
-    consumed = int(batches.current.processed)
-    ended = batches.is_last_batch or consumed >= trainer.num_training_batches
-    return epoch, consumed if trainer.fit_loop.restarting and not ended else 0
+    done = consumed(trainer)
+    return done.epoch, done.batches if is_restarting(trainer) and not done.ended else 0

@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets.iterable_dataset import ExamplesIterable
 
+from biformer_lit.seams.datasets_seams import examples_of, wait_as
+
 ROW = "__row__"
 """Column of a numbered stream with the number of the row in the split."""
 UNKNOWN_STRIDE = 1_000_000_000
@@ -71,16 +73,14 @@ def number_rows(stream: datasets.IterableDataset, shards: Shards) -> datasets.It
                 yield (number, row), {**example, ROW: shards.starts[number] + row}
 
     examples = ExamplesIterable(rows_of_shards, {"numbers": list(range(stream.num_shards))})
-    source: Any = stream
     # the threads that read Parquet files are still there, for which datasets waits at the end of a pass
-    waits = getattr(source._ex_iterable, "sleep_on_threads_shutdown", False)  # noqa: SLF001 (nothing public tells)
-    examples._sleep_on_threads_shutdown = waits  # noqa: SLF001 (an argument of some versions only)
+    wait_as(examples, stream)
     return datasets.IterableDataset(examples, split=stream.split)
 
 
 def _sources(stream: Any) -> list[Any]:
     """Return what each shard is read from; empty if that is unknown."""
-    examples = stream._ex_iterable  # noqa: SLF001 (nothing public tells; where it is not as expected, nothing is found)
+    examples = examples_of(stream)  # where they are not as expected, nothing is found
     while hasattr(examples, "ex_iterable"):
         examples = examples.ex_iterable
     kwargs = getattr(examples, "kwargs", {})

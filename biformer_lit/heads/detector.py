@@ -19,6 +19,7 @@ from biformer_lit.heads.features import build_features
 from biformer_lit.heads.head_layers import build_norm
 from biformer_lit.heads.named_heads import require_parts
 from biformer_lit.heads.shipped_heads import DETECTION_HEADS
+from biformer_lit.seams.torch_seams import is_batch_norm
 
 Objects: TypeAlias = dict[str, Tensor]
 
@@ -111,7 +112,7 @@ class Detector(DenseNetwork):
         super().train(mode)
         if self.frozen_batch_norm:
             for part in self.backbone.modules():
-                if isinstance(part, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001 (torch's base of all kinds)
+                if is_batch_norm(part):
                     part.eval()
         return self
 

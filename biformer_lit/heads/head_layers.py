@@ -5,9 +5,9 @@ from typing import Any, Literal, TypeAlias
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map_only
 
 from biformer_lit.common.seeding import derive_seed
+from biformer_lit.seams.torch_seams import tree_map_only
 
 HeadNorm: TypeAlias = Literal["batch", "group"]
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses import FakeTensorMode
 
 from biformer_lit.backbone import Backbone
+from biformer_lit.seams.torch_seams import FakeTensorMode, storage_key
 
 
 def activation_memory(
@@ -56,12 +56,12 @@ def saved_bytes(net: nn.Module, image: Tensor) -> dict[str, int]:
         **{f"stage {i}": stage for i, stage in enumerate(stages, 1)},
         "head": net.norm,
     }
-    known = {_key(tensor) for tensor in (*net.parameters(), *net.buffers())}
+    known = {storage_key(tensor) for tensor in (*net.parameters(), *net.buffers())}
     saved: dict[int, tuple[str, torch.UntypedStorage]] = {}  # the storages are kept, so that no address comes twice
     with _following(starts) as part:
 
         def save(tensor: Tensor) -> None:
-            if (key := _key(tensor)) not in known:
+            if (key := storage_key(tensor)) not in known:
                 saved.setdefault(key, (part(), tensor.untyped_storage()))
 
         with torch.autograd.graph.saved_tensors_hooks(save, _no_backward):
@@ -90,10 +90,6 @@ def _following(starts: dict[str, nn.Module]) -> Iterator[Callable[[], str]]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _key(tensor: Tensor) -> int:
-    return int(tensor.untyped_storage()._cdata)  # noqa: SLF001 (the address of the storage, which views share)
 
 
 def _no_backward(_: None) -> Tensor:

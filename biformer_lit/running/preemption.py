@@ -18,6 +18,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from biformer_lit.seams.lightning_seams import batches_taken, cluster_environment, requeued_checkpoint
+
 STOPPED = 128 + signal.SIGTERM  # as a shell reports a process that SIGTERM has ended
 # what stops a run, and how that is called; where several come, the last of them counts, and a requeue above all
 _STOPS = {
@@ -221,8 +223,7 @@ class Preemption(Checkpoint):
 
 
 def _epoch_ends(trainer: Trainer) -> bool:
-    batches: Any = trainer.fit_loop.epoch_loop.batch_progress
-    return trainer.is_last_batch or batches.current.ready >= trainer.num_training_batches
+    return trainer.is_last_batch or batches_taken(trainer) >= trainer.num_training_batches
 
 
 def _environment(trainer: Trainer) -> Any:
@@ -232,13 +233,13 @@ def _environment(trainer: Trainer) -> Any:
 def _slurm(trainer: Trainer) -> SLURMEnvironment | None:
     """SLURM, if it is what has started us and jobs are to go on by themselves."""
     # one process needs no environment in its strategy, but Lightning still finds the checkpoint of a job
-    environment = trainer._accelerator_connector.cluster_environment  # noqa: SLF001
+    environment = cluster_environment(trainer)
     return environment if isinstance(environment, SLURMEnvironment) and environment.auto_requeue else None
 
 
 def _path(trainer: Trainer) -> str:
     if _slurm(trainer) is not None:
-        return str(trainer._checkpoint_connector.hpc_save_path(trainer.default_root_dir))  # noqa: SLF001
+        return requeued_checkpoint(trainer)
     folders = [c.dirpath for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.dirpath]
     if folders:
         return str(Path(_relative(folders[0])) / "last.ckpt")

@@ -13,6 +13,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from biformer_lit.errors import lost_contact
 from biformer_lit.running.parent import VARIABLE
+from biformer_lit.seams.lightning_seams import launched_processes
 
 _GUESSES = {  # by name: Windows has neither
     "SIGKILL": " (the system may have been out of memory)",
@@ -32,7 +33,7 @@ class RankWatch(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Wait for each process in a thread: the one that is first to end has the reason."""
-        processes: list[subprocess.Popen[bytes]] = getattr(trainer.strategy.launcher, "procs", [])
+        processes: list[subprocess.Popen[bytes]] = launched_processes(trainer)
         if processes:  # they have it; another command that this process may start is to decide for itself
             os.environ.pop(VARIABLE, None)
         lock = threading.Lock()

@@ -21,6 +21,7 @@ from biformer_lit.common.seeding import base_seed, derive_seed, local_seed, seed
 from biformer_lit.errors import CheckpointError, ConfigError, DataError
 from biformer_lit.extending import needed_plugins
 from biformer_lit.kinds import KINDS, Kind, follow_old_name, kind_named
+from biformer_lit.seams.torch_seams import write_count
 from biformer_lit.tasks.batches import as_named, check_target, is_empty
 from biformer_lit.tasks.finite import FiniteSteps
 from biformer_lit.tasks.network_classes import NetworkClasses
@@ -389,4 +390,4 @@ class BiFormerTask(TrainedModule, ABC):
 
 def _writes(net: nn.Module) -> int:
     """How often the parameters have been written to, by an optimiser or from a file; PyTorch counts it for autograd."""
-    return sum(0 if parameter.is_inference() else parameter._version for parameter in net.parameters())  # noqa: SLF001
+    return sum(map(write_count, net.parameters()))

@@ -6,6 +6,8 @@ from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import nn
 
+from biformer_lit.seams.lightning_seams import begin_next_epoch_rightly, is_filling_statistics
+from biformer_lit.seams.torch_seams import unscale_before_clipping
 from biformer_lit.tasks.building import BuildNetwork
 from biformer_lit.tasks.finetuning import unfreeze_again
 from biformer_lit.tasks.optim import Optimization
@@ -47,7 +49,7 @@ class TrainedModule(LightningModule):
         optimizer = self.optim.build(self.net, lr)
         if self.trainer.gradient_clip_val:
             # a fused optimiser would take the scale of 16-mixed out of the gradients itself, after they were clipped
-            optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]  # noqa: SLF001
+            unscale_before_clipping(optimizer)
         return {"optimizer": optimizer, "lr_scheduler": self.optim.build_schedule(optimizer, lr)}  # type: ignore[return-value]
 
     @property
@@ -75,17 +77,12 @@ class TrainedModule(LightningModule):
 
     def on_train_start(self) -> None:
         """Refuse a run whose schedule cannot be known, before its first step; begin the right epoch."""
-        loop = self.trainer.fit_loop
         catch_up(self)
         unfreeze_again(self.trainer)
         follow_plan(self, self.optim, silent=self.is_searching)
-        batches = loop.epoch_loop
-        if loop.restarted_mid_epoch and batches.restarted_on_train_batch_end and batches.batch_progress.is_last_batch:
-            # Saved after the last batch of an epoch, which Lightning (2.6) now counts as ended. But it would not count
-            # the next one as begun: checkpoints would be one epoch behind, and one more resume repeat an epoch.
-            loop.reset_restart_stage()
+        begin_next_epoch_rightly(self.trainer)
 
     def on_train_epoch_start(self) -> None:
         """Follow callbacks that change the batch, or how many are accumulated."""
-        if not self.trainer.fit_loop._skip_backward:  # noqa: SLF001  # else weight averaging fills BatchNorm's statistics
+        if not is_filling_statistics(self.trainer):
             follow_plan(self, self.optim, silent=self.is_searching)

@@ -8,6 +8,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import GradientAccumulationScheduler, StochasticWeightAveraging
 
 from biformer_lit.errors import ConfigError
+from biformer_lit.seams.lightning_seams import consumed, is_restarting, restarted_within_epoch
 from biformer_lit.tasks.optim import Optimization
 from biformer_lit.tasks.schedule import Place, Plan, Rate, Schedule
 
@@ -66,11 +67,9 @@ def _accumulation(trainer: Trainer) -> tuple[tuple[int, int], ...]:
 
 def place_of(trainer: Trainer) -> Place:
     """Return the position from which the run continues: its counters are restored when training starts."""
-    loop = trainer.fit_loop
-    batches: Any = loop.epoch_loop.batch_progress
-    consumed = int(batches.current.processed)
-    ended = batches.is_last_batch or consumed >= trainer.num_training_batches
-    return Place(trainer.current_epoch, consumed if loop.restarting and not ended else 0, trainer.global_step)
+    done = consumed(trainer)
+    batches = done.batches if is_restarting(trainer) and not done.ended else 0
+    return Place(trainer.current_epoch, batches, trainer.global_step)
 
 
 def catch_up(task: LightningModule) -> None:
@@ -80,8 +79,7 @@ def catch_up(task: LightningModule) -> None:
     ``StochasticWeightAveraging`` would have no schedule.
     """
     trainer = task.trainer
-    loop, batches = trainer.fit_loop, trainer.fit_loop.epoch_loop
-    if not loop.restarted_mid_epoch or batches.batch_progress.is_last_batch:
+    if not restarted_within_epoch(trainer):
         return
     for callback in _callbacks(trainer):
         if isinstance(callback, GradientAccumulationScheduler | StochasticWeightAveraging):

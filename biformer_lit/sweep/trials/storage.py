@@ -18,6 +18,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from biformer_lit.errors import ConfigError
+from biformer_lit.seams.optuna_seams import behind_cache
 from biformer_lit.sweep.spec.address import complete, redacted, shown
 
 JOURNAL = "journal.log"
@@ -281,7 +282,7 @@ def _sqlite_file(url: str) -> Path | None:
 
 def file_of(storage: BaseStorage) -> Path | None:
     """The file of a storage in SQLite, None for others."""
-    behind: Any = getattr(storage, "_backend", storage)  # of Optuna's cache
+    behind = behind_cache(storage)
     url = behind.engine.url if isinstance(behind, RDBStorage) else None
     if url is None or url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
         return None
@@ -301,7 +302,7 @@ def closing(storage: BaseStorage) -> Iterator[BaseStorage]:
     try:
         yield storage
     finally:
-        behind: Any = getattr(storage, "_backend", storage)  # of Optuna's cache
+        behind = behind_cache(storage)
         if isinstance(behind, RDBStorage):
             behind.remove_session()
             behind.engine.dispose()
