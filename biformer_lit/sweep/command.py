@@ -21,7 +21,6 @@ from biformer_lit.sweep.spec.cells import Cell
 from biformer_lit.sweep.spec.quantities import QUANTITIES, Quantity, prefixed
 from biformer_lit.sweep.spec.resolve import ResolvedCell, resolve_cells, task_objective
 from biformer_lit.sweep.spec.runs import Runs
-from biformer_lit.sweep.spec.study_file import read_study_file
 from biformer_lit.sweep.spec.study_reader import read_spec
 from biformer_lit.sweep.spec.study_spec import StudySpec
 from biformer_lit.sweep.trials.display import Display, duration
@@ -204,11 +203,7 @@ def _conclude(text: str, folder: Path, standings: Mapping[str, Standing]) -> int
 
 
 def _spec(given: argparse.Namespace, settings: Mapping[str, Any], runs: Runs) -> StudySpec:
-    spec = read_spec(given.study, settings)
-    own = read_study_file(Path(given.study)).get("objective") or {}
-    if "metric" not in own:
-        objective = dataclasses.replace(spec.objective, **{**task_objective(spec, runs), **own})
-        spec = dataclasses.replace(spec, objective=objective)
+    spec = read_spec(given.study, settings, lambda spec: task_objective(spec, runs))
     changes = {name: getattr(given, name) for name in ("name", "storage") if getattr(given, name)}
     return dataclasses.replace(spec, **changes) if changes else spec
 

@@ -166,7 +166,7 @@ def _effect(content: Content, *, pairs: bool) -> str:
 
 
 def _pair(row: pd.Series) -> str:
-    """Such as a=1 with b=2."""
+    """Name the labels of an interaction: a=1 with b=2."""
     named = zip(row["factors"].split(":"), row["labels"].split(":"), strict=False)
     return " with ".join(f"{factor}={label}" for factor, label in named)
 

@@ -119,7 +119,7 @@ def _(marks: Bars, colour: str) -> Traces:
 
 
 def _shade(rank: float) -> str:
-    """From a light grey, for the worst, to the first colour."""
+    """Return a colour between a light grey, for the worst, and the first of the palette."""
     low, high = (176, 176, 176), (0, 114, 178)
     return "#" + "".join(f"{round(a + (b - a) * rank):02x}" for a, b in zip(low, high, strict=True))
 

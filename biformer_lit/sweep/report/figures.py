@@ -197,5 +197,5 @@ def _(marks: Bars, axes: Any, _order: int) -> None:
 
 
 def _ends(marks: Points | Means) -> Any:
-    """How far error bars reach below and above, NaN where that is not known; (2, points)."""
+    """Lengths of error bars below and above, NaN where they are unknown; (2, points)."""
     return np.abs(np.array([marks.minus, marks.plus]))

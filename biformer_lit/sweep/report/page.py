@@ -73,7 +73,7 @@ def _caption(content: Content) -> str:
 
 
 def _factors(content: Content) -> list[dict[str, Any]]:
-    """What the page can filter by: factors with few labels, not numbers that a search drew."""
+    """Factors that the page filters by: those with listed labels, not numbers that a search drew."""
     return [
         {"name": name, "labels": list(dict.fromkeys(content.table[f"factor:{name}"].dropna()))}
         for name in content.factors

@@ -1,4 +1,4 @@
-"""What the results of a study say: each cell against the baseline, with intervals, and what is missing."""
+"""Statistics of a study: each cell against the baseline, with intervals, and what is missing."""
 
 import math
 from typing import Any, Literal

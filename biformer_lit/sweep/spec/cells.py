@@ -1,4 +1,4 @@
-"""From a study to its cells, each with a name and the settings that make it."""
+"""Cells of a study, each with a name and the settings that make it."""
 
 import itertools
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""From a cell to the complete config of its runs, checked before anything is trained."""
+"""Complete configs of cells, checked before anything is trained."""
 
 import copy
 import json

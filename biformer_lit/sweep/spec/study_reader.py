@@ -1,7 +1,7 @@
-"""From a study file to a study: plain values into typed fields, which :class:`StudySpec` then checks together."""
+"""Reader of study files: plain values become typed fields, which :class:`StudySpec` checks together."""
 
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,17 @@ from biformer_lit.text.escaping import visible
 _FIELDS = (*("set" if one.name == "settings" else one.name for one in fields(StudySpec)), "extends")
 
 
-def read_spec(path: str | Path, overrides: Mapping[str, Any] | None = None) -> StudySpec:
+def read_spec(
+    path: str | Path,
+    overrides: Mapping[str, Any] | None = None,
+    objective_of: Callable[[StudySpec], Mapping[str, Any]] | None = None,
+) -> StudySpec:
     """The study in a YAML file.
 
     Args:
         path: The file.
         overrides: Dotted key to value, put over the file's ``set``.
+        objective_of: Returns the ``metric`` and ``mode`` of a study whose file does not name the metric.
 
     Raises:
         ConfigError: On anything wrong, with the file, the field and what to do.
@@ -35,7 +40,10 @@ def read_spec(path: str | Path, overrides: Mapping[str, Any] | None = None) -> S
         _check_overrides(spec, overrides or {})
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
-    return spec
+    own = values.get("objective") or {}
+    if objective_of is None or "metric" in own:
+        return spec
+    return replace(spec, objective=replace(spec.objective, **{**objective_of(spec), **own}))
 
 
 def spec_of(values: Mapping[str, Any]) -> StudySpec:

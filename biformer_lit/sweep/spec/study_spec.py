@@ -1,4 +1,4 @@
-"""What a study is: one question, the cells that answer it, and how each of them is trained."""
+"""Specification of a study: one question, the cells that answer it, and how each of them is trained."""
 
 import hashlib
 import json

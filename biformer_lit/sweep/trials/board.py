@@ -1,4 +1,4 @@
-"""What TensorBoard is to know of a study besides what its trials log themselves.
+"""Summaries of a study for TensorBoard, besides those that its trials log themselves.
 
 ``tensorboard --logdir STUDY/cells`` then shows its factors and figures as a table (HParams), curves and costs side by
 side (Custom Scalars) and the main table (Text). The study's own summaries lie in ``cells``, and those of a trial in its
@@ -160,7 +160,7 @@ def _charts(metric: str) -> dict[str, dict[str, list[str]]]:
 def _write_trial(
     columns: Mapping[str, Column], study: Path, job: Job, status: Status, known: Mapping[str, Any]
 ) -> None:
-    """What is ``known`` is a result, or the costs that are known before there is one."""
+    """Write a trial's summaries; ``known`` is a result, or the costs that are known before there is one."""
     folder = study / "cells" / job.key
     settled = status in ("complete", "pruned", "failed")
     if settled or (status == "running" and known):  # else whoever trains it knows more, and writes it

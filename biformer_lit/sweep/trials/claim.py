@@ -63,16 +63,16 @@ class Claim:
         return self.record.ask(lambda: optuna.Trial(self.record.study, self.trial_id).should_prune())
 
     def complete(self, result: Mapping[str, Any]) -> None:
-        """The result is there."""
+        """End the attempt with its result."""
         state = TrialState.PRUNED if result["status"] == "pruned" else TrialState.COMPLETE
         self._end(state, {"result": json.dumps(result)}, float(result["objective"]["value"]))
 
     def fail(self, reason: str, message: str = "", tail: str = "") -> None:
-        """It came to nothing."""
+        """End the attempt without a result."""
         self._end(TrialState.FAIL, {"message": message, "tail": tail[-_TAIL:], "reason": reason})
 
     def supersede(self) -> None:
-        """Somebody else's attempt counts."""
+        """End the attempt because another one of the same job counts."""
         self._end(TrialState.FAIL, {"superseded": True})
 
     def _end(self, state: TrialState, attrs: Mapping[str, Any], value: float | None = None) -> None:

@@ -39,14 +39,14 @@ class Line:
 
 
 def duration(seconds: float) -> str:
-    """Such as 1:02:03 or 4:05."""
+    """Write seconds as 1:02:03 or 4:05."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def summary_line(standings: Iterable[Standing]) -> str:
-    """Such as "3 of 8 complete, 2 running, 3 waiting"."""
+    """Count jobs by status: "3 of 8 complete, 2 running, 3 waiting"."""
     counts = Counter("waiting" if s.status == "missing" else s.status for s in standings)
     total = sum(counts.values())
     others = [f"{counts[name]} {name}" for name in ("pruned", "running", "waiting", "failed") if counts[name]]

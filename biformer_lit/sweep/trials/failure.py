@@ -1,4 +1,4 @@
-"""Why a trial failed: by what it wrote, by how it ended, and by the end of its log."""
+"""Reasons why trials fail, from what they wrote, how they ended, and the end of their logs."""
 
 import json
 import os
@@ -27,7 +27,7 @@ _GUESSES = {
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a trial failed.
+    """Reason why a trial failed.
 
     Attributes:
         reason: One word for the tables.
@@ -67,7 +67,7 @@ def log_tail(folder: Path) -> str:
 
 
 def why_failed(folder: Path, returncode: int, timed_out: bool) -> Failure:
-    """Why a trial ended without a result.
+    """Find out why a trial ended without a result.
 
     Args:
         folder: The trial's.

@@ -1,4 +1,4 @@
-"""Jobs of a study, and their state according to their trials."""
+"""Jobs of a study, and how they stand by their attempts, which are Optuna's trials."""
 
 import json
 import socket
@@ -46,7 +46,7 @@ class Job:
     params: dict[str, Any]
 
     def text(self) -> str:
-        """As text, for the storage."""
+        """Write the job as text, for the storage."""
         return json.dumps(vars(self))
 
     @classmethod
@@ -61,12 +61,12 @@ class Standing:
 
     Attributes:
         status: In one word.
-        trial: The trial that says so, if there is one.
-        attempts: Trials that failed so far.
+        attempt: The attempt that says so, if there is one.
+        attempts: Attempts that failed so far.
     """
 
     status: Status
-    trial: FrozenTrial | None = None
+    attempt: FrozenTrial | None = None
     attempts: int = 0
 
     @property
@@ -76,13 +76,13 @@ class Standing:
 
     @property
     def reason(self) -> str | None:
-        """Why the latest attempt failed."""
-        return None if self.trial is None else self.trial.user_attrs.get("reason")
+        """Reason why the latest attempt failed."""
+        return None if self.attempt is None else self.attempt.user_attrs.get("reason")
 
     @property
     def result(self) -> dict[str, Any] | None:
         """Result of the job."""
-        text = None if self.trial is None else self.trial.user_attrs.get("result")
+        text = None if self.attempt is None else self.attempt.user_attrs.get("result")
         return None if text is None else json.loads(text)
 
 

@@ -1,9 +1,10 @@
 """Ledger of a study: its trials in Optuna's storage, so that each cell is trained once, whichever process dies.
 
-Each run of a cell with a seed is a *job*, named by its folder. A job has one trial for each attempt. Attempts are
-written into the storage before anybody trains, and are claimed by setting their state from WAITING to RUNNING, which a
-storage lets only one do. Two coordinators may write the same attempt at the same moment; then the one with the lower
-number counts, and whoever claims the other lets go of it. So nothing here needs a lock over several machines.
+A cell to be trained with a seed is a *job*, named by its folder. Each *attempt* at it is one of Optuna's trials.
+Attempts are written into the storage before anybody trains, and are claimed by setting their state from WAITING to
+RUNNING, which a storage lets only one do. Two coordinators may write the same attempt at the same moment; then the one
+with the lower number counts, and whoever claims the other lets go of it. So nothing here needs a lock over several
+machines.
 """
 
 import contextlib

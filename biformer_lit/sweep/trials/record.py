@@ -108,7 +108,7 @@ class Record:
     # -- what there is -----------------------------------------------------------------------------------
 
     def trials(self) -> list[FrozenTrial]:
-        """All trials that count, in the order of their numbers."""
+        """Attempts that count, as Optuna's trials in the order of their numbers."""
         found = self.ask(lambda: self.storage.get_all_trials(self.study_id, deepcopy=False))
         return [trial for trial in found if "job" in trial.user_attrs and "superseded" not in trial.user_attrs]
 

@@ -62,7 +62,7 @@ class Running:
 
     @property
     def line(self) -> Line:
-        """What is shown of it."""
+        """Line that shows it."""
         return Line(self.claim.job.key, self.process.wall_seconds, self.progress.latest, silent=self.silent)
 
 

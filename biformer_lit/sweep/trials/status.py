@@ -27,8 +27,8 @@ def print_status(study: str) -> None:
     if lines:
         console.print(running_table(lines, spec.objective.metric))
     for key, standing in standings.items():
-        if standing.status == "failed" and standing.trial is not None:
-            message = standing.trial.user_attrs.get("message", "")
+        if standing.status == "failed" and standing.attempt is not None:
+            message = standing.attempt.user_attrs.get("message", "")
             console.print(
                 f"failed: {key} ({standing.reason}): {visible(message)}", markup=False, highlight=False, soft_wrap=True
             )
@@ -42,12 +42,12 @@ def print_status(study: str) -> None:
 def _running(spec: StudySpec, folder: Path, standings: Mapping[str, Standing]) -> list[Line]:
     lines = []
     for key, standing in standings.items():
-        if standing.status != "running" or standing.trial is None:
+        if standing.status != "running" or standing.attempt is None:
             continue
         progress = ProgressFile(folder / "cells" / key, spec.objective.metric, whole=True)
         list(progress.new())
-        began = standing.trial.datetime_start
+        began = standing.attempt.datetime_start
         seconds = 0.0 if began is None else max(0.0, (type(began).now() - began).total_seconds())
-        where = str(standing.trial.user_attrs.get("owner", "")).partition(":")[0]
+        where = str(standing.attempt.user_attrs.get("owner", "")).partition(":")[0]
         lines.append(Line(key, seconds, progress.latest, f"on {where}", progress.silent_seconds()))
     return lines

@@ -214,7 +214,7 @@ def read_text(folder: Path) -> str:
 
 
 def _tells(spec: StudySpec) -> bool:
-    """Whether a password stands in the study's address."""
+    """Tell whether a password stands in the study's address."""
     return spec.storage is not None and address.kept(spec.storage) != spec.storage
 
 
@@ -227,7 +227,7 @@ def _check_folder(spec: StudySpec, folder: Path) -> None:
 
 
 def _lost_its_record(spec: StudySpec, folder: Path) -> bool:
-    """Whether the folder is this study's and only its record is new; what is complete lies in the trials' folders."""
+    """Tell whether only the record is new in this study's folder, where complete trials still lie."""
     path = folder / SPEC
     if not path.is_file() or _AS_RUN not in path.read_text(encoding="utf-8"):
         return False
@@ -247,5 +247,5 @@ def _check_unused(folder: Path) -> None:
 
 
 def shown_storage(spec: StudySpec, folder: Path) -> str:
-    """Where the study is kept, as it may be shown."""
+    """Address of the study's storage, without a password."""
     return str(folder / JOURNAL) if spec.storage is None else address.shown(spec.storage)

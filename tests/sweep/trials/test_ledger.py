@@ -76,7 +76,7 @@ def test_one_claim_for_each_job(make):
     assert one.enqueue(wanted) == 1
     standings = other.standings(each.key for each in wanted)
     assert [standing.status for standing in standings.values()] == ["complete", "failed", "waiting"]
-    failed = standings[wanted[1].key].trial
+    failed = standings[wanted[1].key].attempt
     assert (failed.user_attrs["reason"], len(failed.user_attrs["tail"])) == ("nan", 8000)
     again = other.claim(space)
     assert again.job == wanted[2]
