@@ -3,11 +3,11 @@
 from typing import TYPE_CHECKING
 
 from biformer_lit.facade import offer
-from biformer_lit.profiling.command import cost_table, profile
 from biformer_lit.profiling.complexity import CELLS, complexity
 from biformer_lit.profiling.costs import Cost, count_costs, total_cost
 from biformer_lit.profiling.duration import estimate_seconds
 from biformer_lit.profiling.memory import activation_memory, saved_bytes
+from biformer_lit.profiling.profile_commands import cost_table, profile
 from biformer_lit.profiling.scaling import CellCost, exponent, scaling
 from biformer_lit.profiling.speed import Speed, measure_speed
 

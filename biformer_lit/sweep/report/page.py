@@ -13,7 +13,7 @@ from biformer_lit.sweep.report.charts import chart
 from biformer_lit.sweep.report.content import Content
 from biformer_lit.sweep.report.drawings import Drawing
 from biformer_lit.sweep.report.reproduce import Reproduction
-from biformer_lit.sweep.report.routing_maps import RoutingMap
+from biformer_lit.sweep.report.routing_pictures import RoutingMap
 from biformer_lit.sweep.report.unit import is_missing, shown
 from biformer_lit.sweep.spec.quantities import of_table
 

@@ -10,7 +10,7 @@ from biformer_lit.sweep.report.drawings import drawings
 from biformer_lit.sweep.report.figures import write_figures
 from biformer_lit.sweep.report.page import page
 from biformer_lit.sweep.report.reproduce import reproduction
-from biformer_lit.sweep.report.routing_maps import routing_maps
+from biformer_lit.sweep.report.routing_pictures import routing_maps
 from biformer_lit.sweep.report.series import learning_curves
 from biformer_lit.sweep.report.text import latex_table, main_table, markdown
 from biformer_lit.sweep.results.trial_table import write_csv

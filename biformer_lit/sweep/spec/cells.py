@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from biformer_lit.errors import ConfigError
-from biformer_lit.sweep.spec.labels import label_of, slug
+from biformer_lit.sweep.spec.cell_labels import label_of, slug
 from biformer_lit.sweep.spec.study_spec import StudySpec
 from biformer_lit.text.dotted import plain_key
 

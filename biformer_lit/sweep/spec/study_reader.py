@@ -8,10 +8,10 @@ from typing import Any
 from biformer_lit.errors import ConfigError
 from biformer_lit.extending.plugin_words import REFUSAL
 from biformer_lit.sweep.spec.address import check_written
+from biformer_lit.sweep.spec.cell_labels import label_of
 from biformer_lit.sweep.spec.fields import build, check_known, mapping, typed
-from biformer_lit.sweep.spec.groups import Budget, Objective, Range, Search
-from biformer_lit.sweep.spec.labels import label_of
 from biformer_lit.sweep.spec.study_file import read_study_file
+from biformer_lit.sweep.spec.study_groups import Budget, Objective, Range, Search
 from biformer_lit.sweep.spec.study_spec import Plan, StudySpec
 from biformer_lit.text.dotted import plain_key
 from biformer_lit.text.escaping import visible

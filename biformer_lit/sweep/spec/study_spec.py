@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from biformer_lit.errors import ConfigError
+from biformer_lit.sweep.spec.cell_labels import check_names, check_settings
 from biformer_lit.sweep.spec.fields import check_known
-from biformer_lit.sweep.spec.groups import Budget, Objective, Range, Search
-from biformer_lit.sweep.spec.labels import check_names, check_settings
 from biformer_lit.sweep.spec.quantities import BOUNDED
+from biformer_lit.sweep.spec.study_groups import Budget, Objective, Range, Search
 from biformer_lit.text.dotted import plain_key
 
 Plan = Literal["factorial", "one_at_a_time", "cells", "search"]

@@ -12,7 +12,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from biformer_lit.sweep.trials.jobs import Job
-from biformer_lit.sweep.trials.record import Record
+from biformer_lit.sweep.trials.study_record import Record
 
 HEARTBEAT = 60.0
 """Seconds between two signs of life of a running trial."""

@@ -24,7 +24,7 @@ from biformer_lit.sweep.trials.claim import Claim
 from biformer_lit.sweep.trials.jobs import Job, Standing, attempt_counts
 from biformer_lit.sweep.trials.params import first_of, fitting, suggest, widened
 from biformer_lit.sweep.trials.process import lock_folder
-from biformer_lit.sweep.trials.record import Record
+from biformer_lit.sweep.trials.study_record import Record
 
 
 class Ledger(Record):

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from biformer_lit.sweep.spec.groups import Range
-from biformer_lit.sweep.spec.labels import label_of
+from biformer_lit.sweep.spec.cell_labels import label_of
+from biformer_lit.sweep.spec.study_groups import Range
 from biformer_lit.sweep.spec.study_spec import StudySpec
 from biformer_lit.sweep.trials.jobs import Job
 

@@ -6,7 +6,7 @@ import pytest
 
 from biformer_lit.errors import ConfigError
 from biformer_lit.sweep.spec.cells import Cell, plan_cells, search_cell
-from biformer_lit.sweep.spec.groups import Budget, Range, Search
+from biformer_lit.sweep.spec.study_groups import Budget, Range, Search
 from biformer_lit.sweep.spec.study_spec import StudySpec
 
 TOPK = {"1-4": {"a.topk": [1, 4]}, "2-8": {"a.topk": [2, 8]}, "All of them": {"a.topk": "all", "a.extra": 1}}

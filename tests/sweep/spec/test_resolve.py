@@ -17,7 +17,6 @@ from biformer_lit.cli.study_runs import TrainingRuns
 from biformer_lit.errors import ConfigError
 from biformer_lit.profiling import measure_config
 from biformer_lit.sweep.spec.cells import Cell, plan_cells, search_cell
-from biformer_lit.sweep.spec.groups import Budget, Objective, Range, Search
 from biformer_lit.sweep.spec.resolve import (
     arguments,
     differing_keys,
@@ -26,6 +25,7 @@ from biformer_lit.sweep.spec.resolve import (
     trial_config,
     violations,
 )
+from biformer_lit.sweep.spec.study_groups import Budget, Objective, Range, Search
 from biformer_lit.sweep.spec.study_spec import StudySpec
 
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from biformer_lit.errors import ConfigError
-from biformer_lit.sweep.spec.groups import Budget, Objective, Range, Search
+from biformer_lit.sweep.spec.study_groups import Budget, Objective, Range, Search
 from biformer_lit.sweep.spec.study_reader import read_spec
 from biformer_lit.sweep.spec.study_spec import digest_of
 

@@ -11,7 +11,7 @@ from studies import check_epochs, completions, entries, study, sweep
 from biformer_lit.sweep.trials import alive, jobs, runner
 from biformer_lit.sweep.trials import claim as claim_module
 from biformer_lit.sweep.trials import ledger as ledger_module
-from biformer_lit.sweep.trials import record as record_module
+from biformer_lit.sweep.trials import study_record as record_module
 from biformer_lit.sweep.trials.jobs import Job
 from biformer_lit.sweep.trials.ledger import Ledger
 from biformer_lit.sweep.trials.process import lock_folder
