@@ -55,6 +55,11 @@ class Registry(Mapping[str, T]):
         """Number of names in all registries."""
         return sum(map(len, cls._all))
 
+    @classmethod
+    def names(cls) -> tuple[tuple[str, ...], ...]:
+        """All names, by registry."""
+        return tuple(tuple(registry) for registry in cls._all)
+
     def register(self, name: str, value: T) -> None:
         """Put ``value`` under ``name``.
 

@@ -79,6 +79,8 @@ def unplugged(monkeypatch, tmp_path):
     yield
     for registry, entries in zip(Registry._all, before, strict=False):
         registry._entries = entries
+    for name in plugin_loading._plugins:
+        sys.modules.pop(name, None)
     for name, module in list(sys.modules.items()):
         if name == "shelf" or str(getattr(module, "__file__", "")).startswith(str(tmp_path)):
             del sys.modules[name]

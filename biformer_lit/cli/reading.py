@@ -4,7 +4,7 @@ import functools
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any, ClassVar, NoReturn
 
 import yaml
@@ -15,6 +15,7 @@ from biformer_lit.data import HFDataModule
 from biformer_lit.errors import ConfigError
 from biformer_lit.profiling import estimate_seconds
 from biformer_lit.recipes import find_config, read_config
+from biformer_lit.registry import Registry
 from biformer_lit.tasks import BiFormerTask
 from biformer_lit.text.messages import one_line
 
@@ -63,7 +64,7 @@ def complete_config(args: list[str]) -> dict[str, Any]:
     Raises:
         ConfigError: On a bad argument or config.
     """
-    parser = _config_reader().parser
+    parser = _config_reader(Registry.names()).parser
     try:
         config = parser.parse_args(spelled_out(["fit", *args]))
     except Refusal as refusal:
@@ -74,7 +75,7 @@ def complete_config(args: list[str]) -> dict[str, Any]:
 
 def build(config: dict[str, Any]) -> tuple[BiFormerTask, HFDataModule]:
     """The task and the data module that a complete config of ``fit`` describes, without a trainer."""
-    parser = _config_reader().parser
+    parser = _config_reader(Registry.names()).parser
     instantiate = (
         getattr(parser, "instantiate", None) or parser.instantiate_classes
     )  # the old name goes in jsonargparse 5
@@ -121,9 +122,9 @@ def estimate(config: dict[str, Any]) -> float:
         quiet.setLevel(level)
 
 
-@functools.cache
-def _config_reader() -> "ConfigReader":
-    """Return the parser, which is kept because it takes longer to make than to use."""
+@functools.lru_cache(maxsize=1)
+def _config_reader(names: Hashable) -> "ConfigReader":  # noqa: ARG001 (what it knows depends on them)
+    """Return the parser, which is kept while the same names are registered: it takes longer to make than to use."""
     return ConfigReader(**{**SETTINGS, "parser_class": RaisingParser}, load_from_checkpoint_support=False)
 
 

@@ -1,8 +1,10 @@
 """``fit``, ``validate``, ``test`` and ``predict``: LightningCLI over our tasks and data modules."""
 
+import functools
 import os
 import re
 import sys
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -48,6 +50,7 @@ from biformer_lit.errors import BiFormerLitError, ConfigError, causes
 from biformer_lit.extending.plugin_words import EPILOG
 from biformer_lit.plugins import AtomicCheckpointIO, SyncBatchNorm
 from biformer_lit.recipes import read_config
+from biformer_lit.registry import Registry
 from biformer_lit.running.disk import one_disk_error
 from biformer_lit.running.parent import VARIABLE
 from biformer_lit.running.trial_folders import is_ours
@@ -93,6 +96,12 @@ class TrainingParser(OneLineErrors, LightningArgumentParser):
         return _checked(super().parse_object(*args, **kwargs))
 
 
+@functools.lru_cache(maxsize=4)
+def _parser_for(base: type[LightningArgumentParser], names: Hashable) -> type[LightningArgumentParser]:  # noqa: ARG001
+    """Return a parser class for the names registered now: jsonargparse remembers classes by the parser class."""
+    return type(base.__name__, (base,), {"__doc__": base.__doc__})
+
+
 def _checked(config: Any) -> Any:
     if "subcommand" not in config:  # of one class, by a parser that takes an error for a failed attempt at a type
         return config
@@ -136,6 +145,9 @@ class BiFormerCLI(LightningCLI):
 
     _origin: Origin | None = None  # of the checkpoint
     _shapes: Shapes | None = None  # of its weights
+
+    def __init__(self, *args: Any, parser_class: type[LightningArgumentParser], **kwargs: Any) -> None:
+        super().__init__(*args, parser_class=_parser_for(parser_class, Registry.names()), **kwargs)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Arguments of our own, beside LightningCLI's."""
