@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.bad_input import check_refusal, files  # noqa: F401 (fixtures)
 from helpers.durations import UNKNOWN, read_durations, write_durations
 
 import biformer_lit.shipped_kinds  # noqa: F401  (what it registers stays after a test)
