@@ -146,8 +146,10 @@ class BiFormerCLI(LightningCLI):
     _origin: Origin | None = None  # of the checkpoint
     _shapes: Shapes | None = None  # of its weights
 
-    def __init__(self, *args: Any, parser_class: type[LightningArgumentParser], **kwargs: Any) -> None:
-        super().__init__(*args, parser_class=_parser_for(parser_class, Registry.names()), **kwargs)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        parser_class: Any = kwargs.pop("parser_class", LightningArgumentParser)
+        kwargs["parser_class"] = _parser_for(parser_class, Registry.names())
+        super().__init__(*args, **kwargs)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Arguments of our own, beside LightningCLI's."""
