@@ -155,7 +155,7 @@ SHARED = {name for name, p in inspect.signature(Attention).parameters.items() if
 
 
 def _hands_on(function: Any) -> bool:
-    """Whether what it does not name goes to the class above."""
+    """Return whether arguments that it does not name go to the class above."""
     return any(p.kind is p.VAR_KEYWORD for p in inspect.signature(function).parameters.values())
 
 

@@ -57,7 +57,7 @@ class RegionView:
 
     @property
     def device(self) -> torch.device:
-        """Where the maps lie."""
+        """Device of the maps."""
         return self._maps[0].device
 
     def pooled(self) -> tuple[Tensor, Tensor]:
@@ -100,7 +100,7 @@ class Router(Protocol):
 
 @dataclass(frozen=True)
 class RoutingRule:
-    """What stands under a name in :data:`ROUTINGS`.
+    """Entry of :data:`ROUTINGS`.
 
     Attributes:
         make: Makes a module's router from the channels it sees, its number of heads that choose for themselves (or

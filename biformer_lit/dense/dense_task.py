@@ -1,4 +1,4 @@
-"""What the tasks with a network of a backbone and heads have in common: start, evaluation, scores of whole sets."""
+"""Base of the tasks with a backbone and heads: initial weights, evaluation, scores of whole sets."""
 
 import logging
 from abc import abstractmethod

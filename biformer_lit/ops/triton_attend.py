@@ -81,7 +81,7 @@ def choose_tiles(grid: RegionGrid, topk: int, head_dim: int, itemsize: int) -> T
 
 
 def why_not(q: Tensor, heads: int) -> str | None:
-    """Why the kernels cannot run on such queries, in one line; None if they can.
+    """Return why the kernels cannot run on such queries, in one line; None if they can.
 
     Args:
         q: Queries (N, H, W, C).

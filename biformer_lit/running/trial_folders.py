@@ -1,4 +1,4 @@
-"""Whose a trial's folder is: the study writes there, by the processes that it starts, and nobody else does."""
+"""Ownership of a trial's folder: only the processes that its study starts write there."""
 
 import os
 from pathlib import Path

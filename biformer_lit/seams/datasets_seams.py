@@ -1,4 +1,4 @@
-"""What Hugging Face datasets does not show of a stream. Seen in datasets 5.2.0."""
+"""Private state of a stream in Hugging Face datasets. Seen in datasets 5.2.0."""
 
 from typing import Any
 

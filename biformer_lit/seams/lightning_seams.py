@@ -1,4 +1,4 @@
-"""What Lightning does not show: its loops' counters, its loggers' numbers, its launcher, its connectors.
+"""Private parts of Lightning: its loops' counters, its loggers' numbers, its launcher, its connectors.
 
 Seen in Lightning 2.6.6. The counters of the loops are public in name, but documented nowhere, and have changed their
 meaning before (https://github.com/Lightning-AI/pytorch-lightning/pull/20379).
@@ -23,7 +23,7 @@ OVERRIDDEN: Final = (
 
 
 class Consumed(NamedTuple):
-    """How far training is.
+    """Progress of training.
 
     Attributes:
         epoch: Epochs that were trained to their end.

@@ -1,4 +1,4 @@
-"""What Optuna does not show of a storage. Seen in Optuna 5.0.0; imports no Optuna."""
+"""Private parts of a storage of Optuna's. Seen in Optuna 5.0.0; imports no Optuna."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What timm does not show. Seen in timm 1.0.31."""
+"""Private parts of timm. Seen in timm 1.0.31."""
 
 from timm.models._features import feature_take_indices
 

@@ -1,4 +1,4 @@
-"""What PyTorch does not show. Seen in PyTorch 2.14.1."""
+"""Private parts of PyTorch. Seen in PyTorch 2.14.1."""
 
 from typing import Any
 

@@ -41,12 +41,12 @@ def as_group(kind: type[Group], value: Group | dict[str, Any]) -> Group:
 
 
 def identifiers(batch: dict[str, Any]) -> dict[str, Any]:
-    """What tells which images a batch holds: rows (N,), and lists of files and of the data set's own numbers."""
+    """Return what identifies the images of a batch: rows (N,), lists of files and of the data set's own numbers."""
     return {name: batch[name] for name in ("index", "file", "image_id") if name in batch}
 
 
 def _compile_options(setting: Compilation) -> dict[str, Any] | None:
-    """What ``torch.compile`` is called with, None where nothing is compiled.
+    """Return the arguments of ``torch.compile``, None if nothing is compiled.
 
     Raises:
         ConfigError: If it would not take that.
@@ -126,7 +126,7 @@ class BiFormerTask(TrainedModule, ABC):
 
     @property
     def row(self) -> Kind:
-        """What belongs to tasks of this kind."""
+        """Row of tasks of this kind."""
         return kind_named(self.kind, type(self).__name__)
 
     def net_settings(self) -> dict[str, Any]:
@@ -280,7 +280,7 @@ class BiFormerTask(TrainedModule, ABC):
     # -- batches -----------------------------------------------------------------------------------------
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
-        """What the network makes of images (N, C, H, W); it is built on the first call if no trainer has done so.
+        """Apply the network to images (N, C, H, W); it is built on the first call if no trainer has done so.
 
         Raises:
             ConfigError: If the number of classes is not known yet.
@@ -296,7 +296,7 @@ class BiFormerTask(TrainedModule, ABC):
         return as_named(super()._apply_batch_transfer_handler(batch, device, dataloader_idx), self.row)
 
     def left_out(self, batch: dict[str, Any]) -> bool:
-        """Whether a batch of training holds no image and is passed over.
+        """Return whether a batch of training holds no image and is passed over.
 
         Raises:
             DataError: If there are other processes, which would wait for its gradients.
@@ -389,5 +389,5 @@ class BiFormerTask(TrainedModule, ABC):
 
 
 def _writes(net: nn.Module) -> int:
-    """How often the parameters have been written to, by an optimiser or from a file; PyTorch counts it for autograd."""
+    """Return how often the parameters were written, by an optimiser or from a file, as PyTorch counts for autograd."""
     return sum(map(write_count, net.parameters()))

@@ -111,7 +111,7 @@ def _refuse_mask_folders(files: Files, rows: list[_Rows]) -> None:
 
 
 def _no_classes(rows: list[_Rows], class_folder: ClassFolder | None) -> str | None:
-    """Why folders say no classes; None if they do."""
+    """Return why folders name no classes; None if they do."""
     depths = {len(folders) for row in rows for folders in row.folders}
     if not depths or depths == {0}:
         return (
