@@ -13,7 +13,19 @@ ORDER = [
     *("dense", "classification", "segmentation", "detection", "shipped_kinds"),
 ]
 LEAVES = {
-    *("text", "errors", "registry", "extending", "facade", "common", "recipes", "checkpoints", "running", "plugins"),
+    *(
+        "seams",
+        "text",
+        "errors",
+        "registry",
+        "extending",
+        "facade",
+        "common",
+        "recipes",
+        "checkpoints",
+        "running",
+        "plugins",
+    ),
     "kinds",
 }
 # which have an order of their own

@@ -52,7 +52,7 @@ def load_weights(
     Args:
         model: A :class:`BiFormer`, or the feature extractor that ``features_only=True`` gives.
         source: A ``.pth``, ``.pt``, ``.ckpt`` or ``.safetensors`` file, or what one holds.
-        copy: Which weights where a file holds both ``raw`` and ``ema`` (averaged) ones. None takes those that
+        copy: Which weights where a file holds both ``raw`` and ``average`` (averaged) ones. None takes those that
             the file's figures belong to: the raw ones of a released checkpoint (the released code evaluates
             these), those that were validated in our tasks' checkpoints
             (the averaged ones, unless the EMA callback says ``evaluate: raw``).

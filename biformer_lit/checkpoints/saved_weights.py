@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,7 +16,7 @@ from biformer_lit.checkpoints.released_names import rename_released
 from biformer_lit.errors import CheckpointError
 from biformer_lit.extending import read_needed, told_missing
 
-Copy: TypeAlias = Literal["raw", "ema"]
+Copy: TypeAlias = Literal["raw", "average", "ema"]  # the last is the old word for average
 Shapes: TypeAlias = dict[str, tuple[int, ...]]
 
 METADATA: Final = ("class_names", "preprocessing", "plugins")
@@ -130,7 +131,7 @@ class SavedWeights:
             CheckpointError: If the file has no such copy, or none at all.
         """
         copies, usual = _copies(self.entries)
-        wanted = copy or usual
+        wanted = _present_word(copy) or usual
         if wanted not in copies:
             raise CheckpointError(
                 f"{self.where}holds no {wanted} weights, only {', '.join(copies)}; leave copy (weights_copy) out"
@@ -205,14 +206,26 @@ def origin_of(entries: Mapping[str, Any], source: str) -> Origin:
     )
 
 
+def _present_word(copy: Copy | None) -> Copy | None:
+    if copy != "ema":
+        return copy
+    warnings.warn(
+        "averaged weights are called 'average' everywhere: 'ema' as a copy (weights_copy) will be refused in the "
+        "next release; write 'average'",
+        FutureWarning,
+        stacklevel=2,
+    )
+    return "average"
+
+
 def _copies(entries: Mapping[str, Any]) -> tuple[dict[str, str], Copy]:
     """Return the entry that holds each copy of the weights, and the copy that the file's figures belong to."""
     if "current_model_state" in entries:  # a checkpoint of our tasks, trained with the EMA callback
-        return {"ema": "state_dict", "raw": "current_model_state"}, "ema"
+        return {"average": "state_dict", "raw": "current_model_state"}, "average"
     if "averaged_model_state" in entries:  # the same, trained with the EMA callback's evaluate: raw
-        return {"raw": "state_dict", "ema": "averaged_model_state"}, "raw"
+        return {"raw": "state_dict", "average": "averaged_model_state"}, "raw"
     if "model" in entries:  # a released checkpoint
-        return {"raw": "model"} | ({"ema": "model_ema"} if "model_ema" in entries else {}), "raw"
+        return {"raw": "model"} | ({"average": "model_ema"} if "model_ema" in entries else {}), "raw"
     return {"raw": "state_dict" if "state_dict" in entries else ""}, "raw"
 
 

@@ -12,6 +12,7 @@ from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from biformer_lit.backbone import Backbone
+from biformer_lit.checkpoints.saved_weights import Copy
 from biformer_lit.errors import ConfigError
 from biformer_lit.seams.lightning_seams import load_batches_again
 from biformer_lit.tasks.batches import is_empty, require_class_numbers, target_of
@@ -69,7 +70,7 @@ class ClassificationTask(BiFormerTask):
         backbone: The variant and what is to differ from it.
         num_classes: Number of classes; None takes the data set's.
         weights: File of weights to start from or to evaluate; see :class:`BiFormerTask`.
-        weights_copy: Which weights where the file holds both: raw or ema.
+        weights_copy: Which weights where the file holds both: raw or average.
         optim: The optimiser and its schedule.
         mixing: Mixup and CutMix.
         label_smoothing: Probability taken from the right class and spread over all.
@@ -89,7 +90,7 @@ class ClassificationTask(BiFormerTask):
         backbone: Backbone = Backbone(),  # noqa: B008 (frozen)
         num_classes: int | None = None,
         weights: str | None = None,
-        weights_copy: Literal["raw", "ema"] | None = None,
+        weights_copy: Copy | None = None,
         optim: Optimization = Optimization(),  # noqa: B008 (frozen)
         mixing: Mixing = Mixing(),
         label_smoothing: float = 0.1,

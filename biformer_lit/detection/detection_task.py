@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from biformer_lit.backbone import Backbone
+from biformer_lit.checkpoints.saved_weights import Copy
 from biformer_lit.dense.dense_task import DenseTask
 from biformer_lit.detection.object_scores import ObjectScores, find_objects
 from biformer_lit.errors import ConfigError, DataError
@@ -36,7 +37,7 @@ class DetectionTask(DenseTask):
         num_classes: Number of classes, without a background; None takes the data set's.
         weights: File of weights to start from or to evaluate: a classifier's for the backbone, or a whole network's;
             see :func:`biformer_lit.heads.load_dense_weights`.
-        weights_copy: Which weights where the file holds both: raw or ema.
+        weights_copy: Which weights where the file holds both: raw or average.
         optim: The optimiser and its schedule.
         head: retinanet, faster_rcnn, or mask_rcnn, which also predicts masks.
         head_channels: Channels of the pyramid and of the heads.
@@ -69,7 +70,7 @@ class DetectionTask(DenseTask):
         backbone: Backbone = Backbone(),  # noqa: B008 (frozen)
         num_classes: int | None = None,
         weights: str | None = None,
-        weights_copy: Literal["raw", "ema"] | None = None,
+        weights_copy: Copy | None = None,
         optim: Optimization = Optimization(),  # noqa: B008 (frozen)
         head: Literal["retinanet", "faster_rcnn", "mask_rcnn"] = "retinanet",
         head_channels: int = 256,

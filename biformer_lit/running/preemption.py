@@ -47,7 +47,8 @@ class Preemption(Checkpoint):
     for by itself in ``trainer.default_root_dir`` when the same job starts again (``hpc_ckpt_1.ckpt``, and so on), and
     the signal to requeue (SIGUSR1, of ``SLURMEnvironment``) does the same and then has the job requeued.
 
-    In ``validate``, ``test`` and ``predict`` these signals end the process at once.
+    In ``validate``, ``test`` and ``predict`` these signals end the process as soon as the operation under way is done,
+    with the same statuses.
 
     It is to be the last of the trainer's callbacks, so that what it saves has what the others have to save; the
     command line puts it there.
@@ -58,6 +59,7 @@ class Preemption(Checkpoint):
         self._agreed = 0  # what all processes do
         self._process = 0  # whose signals these are: data workers inherit the handler
         self._interrupted = False  # whether there was a Ctrl-C
+        self._doing = "fit"  # what the trainer was called for
         self._speaks = False  # whether this process tells the user what a Ctrl-C does
         self._terminals: list[int] = []  # file descriptors that a hang-up takes away
         self._before: dict[int, Any] = {}  # handlers that were there, which Lightning does not look after
@@ -78,13 +80,15 @@ class Preemption(Checkpoint):
             return
         self._process, self._speaks = os.getpid(), trainer.is_global_zero
         self._terminals = [number for number in (1, 2) if os.isatty(number)]
-        signal.signal(signal.SIGTERM, self._note if trainer.state.fn == "fit" else self._leave)
-        for number in _STOPS if trainer.state.fn == "fit" else ():
+        self._doing = "fit" if trainer.state.fn is None else trainer.state.fn.value
+        answer = self._note if self._doing == "fit" else self._leave
+        signal.signal(signal.SIGTERM, answer)
+        for number in _STOPS:
             handler = signal.getsignal(number)
             if number == signal.SIGTERM or number in self._before or handler in (signal.SIG_IGN, None):
                 continue
             self._before[number] = handler
-            signal.signal(number, self._note)
+            signal.signal(number, answer)
         environment = _slurm(trainer)
         if environment is not None and environment.requeue_signal is not None:
             signal.signal(environment.requeue_signal, self._note if trainer.state.fn == "fit" else signal.SIG_IGN)
@@ -111,14 +115,20 @@ class Preemption(Checkpoint):
             os.close(nowhere)
 
     def _leave(self, number: int, frame: FrameType | None) -> None:
-        if os.getpid() == self._process:
-            raise SIGTERMException(STOPPED)
+        if os.getpid() != self._process:
+            return
+        if number == getattr(signal, "SIGHUP", None):
+            self._leave_terminal()
+        if number != signal.SIGTERM and self._speaks:
+            os.write(2, f"\nstopped by {_STOPS[signal.Signals(number)]} before the end of {self._doing}\n".encode())
+        signal.signal(number, signal.SIG_DFL)  # should even leaving take too long
+        raise SIGTERMException(128 + number)
 
     def _restore(self) -> None:
         """Give back the handlers that were there."""
         while self._before:
             number, handler = self._before.popitem()
-            if signal.getsignal(number) == self._note:
+            if signal.getsignal(number) in (self._note, self._leave, signal.SIG_DFL):
                 signal.signal(number, handler)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

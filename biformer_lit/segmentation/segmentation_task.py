@@ -8,6 +8,7 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from biformer_lit.backbone import Backbone
+from biformer_lit.checkpoints.saved_weights import Copy
 from biformer_lit.dense.dense_task import DenseTask
 from biformer_lit.errors import ConfigError
 from biformer_lit.heads import SEGMENTATION_HEADS, Segmenter, SegmenterSettings, build_segmenter
@@ -38,7 +39,7 @@ class SegmentationTask(DenseTask):
         num_classes: Number of classes; None takes the data set's.
         weights: File of weights to start from or to evaluate: a classifier's for the backbone, or a whole network's;
             see :func:`biformer_lit.heads.load_dense_weights`.
-        weights_copy: Which weights where the file holds both: raw or ema.
+        weights_copy: Which weights where the file holds both: raw or average.
         optim: The optimiser and its schedule.
         head: semantic_fpn, or upernet with an auxiliary head on the third stage.
         head_channels: Channels of the head's levels; None takes 256 for semantic_fpn, 512 for upernet.
@@ -69,7 +70,7 @@ class SegmentationTask(DenseTask):
         backbone: Backbone = Backbone(),  # noqa: B008 (frozen)
         num_classes: int | None = None,
         weights: str | None = None,
-        weights_copy: Literal["raw", "ema"] | None = None,
+        weights_copy: Copy | None = None,
         optim: Optimization = Optimization(),  # noqa: B008 (frozen)
         head: Literal["semantic_fpn", "upernet"] = "semantic_fpn",
         head_channels: int | None = None,

@@ -74,8 +74,8 @@ class BiFormerTask(TrainedModule, ABC):
             ours, or safetensors. A head for another number of classes stays fresh, and a warning says so.
             Unlike ``--ckpt_path``, which resumes a run and brings that run's settings along, this changes
             the weights and nothing else.
-        weights_copy: Which weights where the file holds both: raw or ema. None takes those that the file's
-            figures belong to: raw in released checkpoints, ema in ours.
+        weights_copy: Which weights where the file holds both: raw or average. None takes those that the file's
+            figures belong to: raw in released checkpoints, average in ours.
         optim: The optimiser and its schedule.
         compile: Compile the network, in place (checkpoint keys stay as they are). True compiles the whole
             graph for the sizes it meets, and fails where it cannot; ``dynamic`` makes graphs for many image sizes

@@ -82,8 +82,8 @@ def test_the_raw_weights_of_a_released_file_by_default(checkpoint, raw, ema):
     model = small()
     report = biformer_lit.load_weights(model, checkpoint)
     assert same(model, raw)
-    assert report.source == f"{checkpoint}: the raw weights (the file has ema weights too)"
-    assert "ema" in biformer_lit.load_weights(model, checkpoint, copy="ema").source
+    assert report.source == f"{checkpoint}: the raw weights (the file has average weights too)"
+    assert "average" in biformer_lit.load_weights(model, checkpoint, copy="average").source
     assert same(model, ema)
 
 
@@ -206,8 +206,8 @@ def test_files_without_weights(tmp_path, contents):
 
 
 def test_a_copy_that_is_not_there(raw):
-    with pytest.raises(CheckpointError, match="holds no ema weights, only raw"):
-        biformer_lit.load_weights(small(), {"model": raw}, copy="ema")
+    with pytest.raises(CheckpointError, match="holds no average weights, only raw"):
+        biformer_lit.load_weights(small(), {"model": raw}, copy="average")
 
 
 def test_convert_writes_our_names_and_overwrites_nothing(checkpoint, raw, tmp_path):

@@ -75,7 +75,7 @@ def test_the_evaluated_copy_is_the_saved_one(tiny, tmp_path, evaluate):
         )
     by_weights = main(["validate", *tiny, *full, "--model.weights", last])
     assert torch.equal(by_weights.model.net.head.weight, contents["state_dict"][name])
-    which = ["--model.weights_copy", "raw" if evaluate == "average" else "ema"]
+    which = ["--model.weights_copy", "raw" if evaluate == "average" else "average"]
     explicit = main(["validate", *tiny, *full, "--model.weights", last, *which])
     assert torch.equal(explicit.model.net.head.weight, contents[other][name])
 

@@ -115,14 +115,21 @@ def test_a_signal_in_the_last_epoch_s_validation_changes_nothing(root, tmp_path,
     assert last(tmp_path, 0)["global_step"] == 12
 
 
-def test_evaluation_ends_at_once(root, tmp_path, monkeypatch):
+def test_evaluation_ends_at_once(root, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     main(arguments(root, "--trainer.max_epochs", "1"))
     file = "runs/tiny/version_0/checkpoints/last.ckpt"
-    config = arguments(root, where={"epoch": 0, "where": "validation", "batch": 1})[1:5]
-    with pytest.raises(SystemExit) as stopped:
-        main(["validate", *config, "--ckpt_path", file])
-    assert stopped.value.code == 143
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGHUP)]
+    for what, status, called in (("SIGTERM", 143, None), ("SIGINT", 130, "Ctrl-C"), ("SIGHUP", 129, "SIGHUP")):
+        capfd.readouterr()
+        config = arguments(root, where={"epoch": 0, "where": "validation", "batch": 1, "what": what})[1:5]
+        with pytest.raises(SystemExit) as stopped:
+            main(["validate", *config, "--ckpt_path", file])
+        assert stopped.value.code == status
+        said = capfd.readouterr().err
+        assert "KeyboardInterrupt" not in said
+        assert (f"\nstopped by {called} before the end of validate\n" in said) == (called is not None)
+        assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGHUP)] == before
 
 
 def test_without_checkpoints_of_its_own(root, tmp_path, monkeypatch, capsys):

@@ -34,8 +34,8 @@ WEIGHTS = [
         id="other-architecture",
     ),
     pytest.param(
-        "fit $tiny --model.weights $files/other.pth --model.weights_copy ema",
-        r"other\.pth: holds no ema weights, only raw; leave .*weights_copy.* out",
+        "fit $tiny --model.weights $files/other.pth --model.weights_copy average",
+        r"other\.pth: holds no average weights, only raw; leave .*weights_copy.* out",
         id="no-such-copy",
     ),
     pytest.param("fit $tiny --ckpt_path gone.ckpt", r"gone\.ckpt: there is no such file; give the path", id="no-ckpt"),

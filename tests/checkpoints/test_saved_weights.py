@@ -128,3 +128,11 @@ def test_a_task_opens_its_weights_once(tmp_path, openings):
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     Trainer(default_root_dir=tmp_path, fast_dev_run=1, accelerator="cpu", **quiet).fit(task, data)
     assert openings == [task.weights]
+
+
+def test_the_old_word_for_averaged_weights():
+    contents = {"model": {"a": torch.zeros(1)}, "model_ema": {"a": torch.ones(1)}}
+    with pytest.warns(FutureWarning, match=r"'ema' as a copy \(weights_copy\) will be refused .*; write 'average'"):
+        old = SavedWeights(contents).weights("ema")
+    assert old == SavedWeights(contents).weights("average") == ({"a": torch.ones(1)}, old[1])
+    assert old[1] == "the average weights (the file has raw weights too)"

@@ -24,10 +24,12 @@ TOOLS = [
         "convert $files/other.pth no/o.safetensors", r"folder no does not exist; make it first", id="convert-folder"
     ),
     pytest.param(
-        "convert $files/other.pth o.safetensors --copy both", r"copy: 'both' .*'raw', 'ema'", id="convert-copy"
+        "convert $files/other.pth o.safetensors --copy both", r"copy: 'both' .*'raw', 'average'", id="convert-copy"
     ),
     pytest.param(
-        "convert $files/other.pth o.safetensors --copy ema", r"no ema weights, only raw; leave copy", id="no-ema"
+        "convert $files/other.pth o.safetensors --copy average",
+        r"no average weights, only raw; leave copy",
+        id="no-ema",
     ),
     pytest.param("profile --model biformer_huge", r"model: 'biformer_huge' .*'biformer_tiny'", id="profile-model"),
     pytest.param(
