@@ -1,5 +1,6 @@
 """From images to logits in evaluation: whole or by windows, at one or several scales, flipped or not."""
 
+import logging
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ Network: TypeAlias = Callable[[Tensor], Tensor]
 """Images (N, C, H, W) to logits (N, classes, H, W)."""
 
 _AT_ONCE = 2**26  # logits
+_LARGE = 2**22  # pixels of an image that takes a CPU so long that it is said before
+_log = logging.getLogger(__name__)
+_told: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,18 @@ class Inference:
             "data.init_args.eval_batch_size"
         )
 
+    def tell_of_large(self, height: int, width: int) -> None:
+        """Log once that an image of this size, seen whole, may take long, for which nothing else would be said."""
+        if self.mode == "whole" and height * width > _LARGE and "large" not in _told:
+            _told.add("large")
+            _log.warning(
+                "an image of %d x %d pixels is seen whole, which may take minutes, and signals such as Ctrl-C wait for "
+                "the operation under way; to be quicker %s",
+                width,
+                height,
+                self.remedy,
+            )
+
     def starts(self, length: int) -> list[int]:
         """First pixels of the windows along a side of this many pixels."""
         last = max(length - self.window, 0)
@@ -173,6 +189,7 @@ def logits_by_size(inference: Inference, net: Network, images: Tensor, sizes: Te
     found: dict[int, Tensor] = {}
     for (rows, columns), members in groups.items():
         together = images[members, :, :rows, :columns]
+        inference.tell_of_large(rows, columns)
         with within_memory((len(members), rows, columns), inference.remedy):
             found |= dict(zip(members, inference.logits(net, together), strict=True))
     return [found[i] for i in range(len(images))]

@@ -111,3 +111,15 @@ def test_settings_out_of_range(field, value):
 
 def test_a_list_from_a_checkpoint_is_the_same_setting():
     assert Inference(scales=[0.5, 1.0]) == Inference(scales=(0.5, 1.0))
+
+
+def test_a_large_image_is_announced_once(monkeypatch, caplog):
+    monkeypatch.setattr("biformer_lit.segmentation.inference._told", set())
+    Inference(mode="slide").tell_of_large(5000, 4000)
+    Inference().tell_of_large(2048, 2048)
+    assert not caplog.records
+    for _ in range(2):
+        Inference().tell_of_large(4000, 6000)
+    (record,) = caplog.records
+    assert "an image of 6000 x 4000 pixels is seen whole" in record.getMessage()
+    assert "set model.init_args.inference.mode: slide" in record.getMessage()
