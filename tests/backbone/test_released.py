@@ -3,7 +3,7 @@
 import pytest
 import timm
 import torch
-from released import FIGURES, made_up_input, made_up_weights, relative_error, thin
+from helpers.released import FIGURES, made_up_input, made_up_weights, relative_error, thin
 
 import biformer_lit
 from biformer_lit.checkpoints.released_names import rename_released

@@ -7,7 +7,7 @@ import zipfile
 import pytest
 import timm
 import torch
-from released import FIGURES, made_up_weights
+from helpers.released import FIGURES, made_up_weights
 from safetensors.torch import load_file, save_file
 
 import biformer_lit

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from launching import EMA, LAST, last
+from helpers.launching import EMA, LAST, last
 from lightning.pytorch import Callback
 
 from biformer_lit.cli import main

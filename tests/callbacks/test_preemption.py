@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from launching import EMA, LAST, SAVED, assert_same_end, last
+from helpers.launching import EMA, LAST, SAVED, assert_same_end, last
 
 from biformer_lit.cli import main
 

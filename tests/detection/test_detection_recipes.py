@@ -4,7 +4,7 @@ import datasets
 import numpy as np
 import pytest
 import torch
-from dry_run import dry_run
+from helpers.dry_run import dry_run
 from PIL import Image
 
 from biformer_lit.cli import parse_fit

@@ -4,7 +4,7 @@ import signal
 import time
 
 import pytest
-from launching import living, run, tiny
+from helpers.launching import living, run, tiny
 
 
 def fails(root, folder, how, act, *more, **variables):

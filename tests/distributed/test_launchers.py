@@ -10,7 +10,7 @@ import subprocess
 import pandas as pd
 import pytest
 import yaml
-from launching import assert_same_end, environment, last, launch, living, run, tiny
+from helpers.launching import assert_same_end, environment, last, launch, living, run, tiny
 
 from biformer_lit.cli import parse_fit
 

@@ -282,7 +282,7 @@ def test_a_classifier_of_timm_s(tmp_path):
 
 def test_released_dense_features_reach_the_norms(tmp_path):
     """The oracle of the released dense backbone, through the file and this network."""
-    from released import FIGURES, made_up_input, made_up_weights  # noqa: PLC0415
+    from helpers.released import FIGURES, made_up_input, made_up_weights  # noqa: PLC0415
 
     figures = next(iter(FIGURES["dense"].values()))
     weights = made_up_weights(FIGURES["manifests"]["biformer_tiny"], 2026)

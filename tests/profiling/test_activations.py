@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from cells import FACTORS, SIZES, cell
+from helpers.cells import FACTORS, SIZES, cell
 from torch import nn
 
 from biformer_lit import Backbone

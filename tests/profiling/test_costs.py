@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from cells import FACTORS, SIZES, cell
+from helpers.cells import FACTORS, SIZES, cell
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 

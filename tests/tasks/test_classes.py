@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from pets import NAMES, pets, save, split_of, trainer
+from helpers.pets import NAMES, pets, save, split_of, trainer
 
 from biformer_lit import CheckpointError, ClassificationTask, ConfigError, DataError, load_task
 from biformer_lit.text.class_names import UnknownClassesError, distinct, numbers_by_name

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from poison import Poison
+from helpers.poison import Poison
 
 from biformer_lit.cli import main
 from biformer_lit.errors import ConfigError, DivergenceError

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from pets import NAMES, PREPARED, photo, save, split_of, trainer
+from helpers.pets import NAMES, PREPARED, photo, save, split_of, trainer
 
 import biformer_lit
 from biformer_lit import CheckpointError, ClassificationTask, image_transform, load_task

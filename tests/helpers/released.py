@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-FIGURES = json.loads((Path(__file__).parent / "fixtures" / "released.json").read_text())
+FIGURES = json.loads((Path(__file__).parents[1] / "fixtures" / "released.json").read_text())
 KEPT = 96  # elements of each stored tensor
 
 
