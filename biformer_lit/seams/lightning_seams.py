@@ -5,6 +5,7 @@ meaning before (https://github.com/Lightning-AI/pytorch-lightning/pull/20379).
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from lightning.pytorch import LightningModule, Trainer
@@ -107,15 +108,15 @@ def number_runs(logger: Any, claim: Callable[[Any, int], int]) -> None:
     Args:
         logger: A ``TensorBoardLogger`` or ``CSVLogger``.
         claim: Returns the number for a logger and the number that Lightning would take. ``logger.version`` is that
-            number until it returns.
+            number until it returns. A function of a module, as loggers are pickled (``ddp_spawn``).
     """
+    logger._get_next_version = partial(_claimed, logger, claim)
 
-    def claimed() -> int:
-        number: int = type(logger)._get_next_version(logger)
-        logger._version = number  # so that an error of the disk can name a folder
-        return claim(logger, number)
 
-    logger._get_next_version = claimed
+def _claimed(logger: Any, claim: Callable[[Any, int], int]) -> int:
+    number: int = type(logger)._get_next_version(logger)
+    logger._version = number  # so that an error of the disk can name a folder
+    return claim(logger, number)
 
 
 def launches_ranks(trainer: Trainer) -> bool:
