@@ -14,7 +14,16 @@ from biformer_lit.running.invocation import is_command_line, is_spawned
 
 if TYPE_CHECKING:
     from biformer_lit.attention import BiLevelRoutingAttention, RoutingRecord, record_routing
-    from biformer_lit.backbone import Backbone, BiFormer, LoadReport, convert_checkpoint, fold_norms, load_weights
+    from biformer_lit.backbone import (
+        Backbone,
+        BiFormer,
+        LoadReport,
+        convert_checkpoint,
+        fold_norms,
+        load_weights,
+        register_attention,
+        register_routing,
+    )
     from biformer_lit.cli.reading import recipe
     from biformer_lit.data import (
         ClassificationDataModule,
@@ -70,8 +79,10 @@ __all__ = [
     "load_weights",
     "recipe",
     "record_routing",
+    "register_attention",
     "register_dataset",
     "register_head",
+    "register_routing",
     "register_task",
     "register_transform",
 ]
@@ -80,7 +91,11 @@ _HOMES = {
     "AtomicCheckpointIO": "plugins",
     **dict.fromkeys(("BiLevelRoutingAttention", "RoutingRecord", "record_routing"), "attention"),
     **dict.fromkeys(
-        ("Backbone", "BiFormer", "LoadReport", "convert_checkpoint", "fold_norms", "load_weights"), "backbone"
+        (
+            *("Backbone", "BiFormer", "LoadReport", "convert_checkpoint", "fold_norms", "load_weights"),
+            *("register_attention", "register_routing"),
+        ),
+        "backbone",
     ),
     **dict.fromkeys(
         (

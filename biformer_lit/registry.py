@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -48,6 +48,7 @@ class Registry(Mapping[str, T]):
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._entries: dict[str, Entry[T]] = {}
+        self._watchers: list[Callable[[], None]] = []
         self._all.append(self)
 
     @classmethod
@@ -74,7 +75,11 @@ class Registry(Mapping[str, T]):
             by = self.plugin_of(name)
             whose = f" by the plug-in {by}" if by else ""
             raise ConfigError(f"{self.kind} {name!r}: is registered already{whose}; choose another name")
-        self._entries[name] = Entry(value, _plugin.get(), _module_outside())
+        self._replace({**self._entries, name: Entry(value, _plugin.get(), _module_outside())})
+
+    def watch(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` whenever other names can be chosen."""
+        self._watchers.append(callback)
 
     def plugin_of(self, name: str) -> str | None:
         """Name of the plug-in that ``name`` comes from, None if it comes from none."""
@@ -111,7 +116,13 @@ class Registry(Mapping[str, T]):
     @classmethod
     def _forget(cls, plugin: str) -> None:
         for registry in cls._all:
-            registry._entries = {name: one for name, one in registry._entries.items() if one.plugin != plugin}  # noqa: SLF001
+            registry._replace({name: one for name, one in registry._entries.items() if one.plugin != plugin})  # noqa: SLF001
+
+    def _replace(self, entries: dict[str, Entry[T]]) -> None:
+        if entries.keys() != self._entries.keys():
+            self._entries = entries
+            for callback in self._watchers:
+                callback()
 
 
 def _module_outside() -> str | None:

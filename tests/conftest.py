@@ -79,7 +79,7 @@ def unplugged(monkeypatch, tmp_path):
     before = [copy.copy(registry._entries) for registry in Registry._all]
     yield
     for registry, entries in zip(Registry._all, before, strict=False):
-        registry._entries = entries
+        registry._replace(entries)
     for name in plugin_loading._plugins:
         sys.modules.pop(name, None)
     for name, module in list(sys.modules.items()):

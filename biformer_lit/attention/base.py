@@ -90,6 +90,10 @@ class Attention(nn.Module, ABC):
         Raises:
             ConfigError: If one has no type or no default.
         """
+        return cls._of_constructor()
+
+    @classmethod
+    def _of_constructor(cls) -> Iterator[Declared]:
         own = [kind for kind in cls.__mro__ if issubclass(kind, Attention) and kind is not Attention]
         for name in ("__init__", "build"):
             for kind in own:
@@ -97,7 +101,7 @@ class Attention(nn.Module, ABC):
                     continue
                 function = getattr(kind, name)
                 doc = kind.__doc__ if name == "__init__" else function.__doc__
-                yield from (setting for setting in declared(function, doc) if setting.name not in SHARED)
+                yield from declared(function, doc, but=SHARED)
                 if not _hands_on(function):
                     break
 

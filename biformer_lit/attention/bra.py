@@ -9,7 +9,7 @@ from torch import Tensor
 
 from biformer_lit.attention.base import Attention, AttentionCost, check_choice
 from biformer_lit.attention.record import Recorder, RoutingRecord
-from biformer_lit.attention.rules import ROUTINGS, RegionView, Router, rule_settings, settings_of_rule
+from biformer_lit.attention.rules import ROUTINGS, RegionView, Router, rule_settings
 from biformer_lit.attention.settings import ONE_FOR_ALL, Declared, Place, Setting
 from biformer_lit.errors import ConfigError
 from biformer_lit.ops import (
@@ -115,7 +115,9 @@ class BiLevelRoutingAttention(Attention):
     @classmethod
     def build(cls, place: Place, **settings: Any) -> Attention:
         """See :meth:`Attention.build`."""
-        return super().build(place, **settings_of_rule(settings["routing"], settings))
+        own = {setting.name for setting in ROUTINGS[settings["routing"]].settings}
+        others = {setting.name for setting in rule_settings()} - own
+        return super().build(place, **{name: value for name, value in settings.items() if name not in others})
 
     def routed_heads(self) -> int:
         """Number of heads that read routed regions, whose maps alone :meth:`attend` is given.

@@ -8,35 +8,41 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from biformer_lit.attention.rules import ROUTINGS, RegionView, RoutingRule
-from biformer_lit.attention.settings import declared
+from biformer_lit.attention.settings import Declared, declared
 from biformer_lit.errors import ConfigError
 from biformer_lit.ops import RegionGrid, full_precision
 
 RuleCost: TypeAlias = Callable[[RegionGrid, int, int], int]
 
 
-def add_rule(name: str, rule: Callable[..., Any], cost: RuleCost | None) -> None:
-    """Put a rule into :data:`ROUTINGS`; see :func:`biformer_lit.register_routing`.
+def read_rule(name: str, rule: Callable[..., Any]) -> tuple[Declared, ...]:
+    """Read the settings of a rule; see :func:`biformer_lit.register_routing`.
 
     Raises:
         ConfigError: If it is no rule.
     """
     learned = inspect.isclass(rule)
-    if learned and not issubclass(rule, nn.Module):  # type: ignore[arg-type]
-        raise ConfigError(f"routing rule {name!r}: {rule.__name__} is not a function, nor a subclass of nn.Module")
+    if not callable(rule) or (inspect.isclass(rule) and not issubclass(rule, nn.Module)):
+        raise ConfigError(f"routing rule {name!r}: {rule!r} is neither a function nor a subclass of torch.nn.Module")
     taken = ("dim", "heads") if learned else ("query", "key", "grid", "topk")
-    constructor: Callable[..., Any] = rule.__init__ if learned else rule
     try:
         inspect.signature(rule).bind(*taken)
     except TypeError as error:
-        raise ConfigError(f"routing rule {name!r}: does not take ({', '.join(taken)}): {error}") from None
-    settings = tuple(declared(constructor, rule.__doc__))
+        raise ConfigError(f"routing rule {name!r}: cannot be called with ({', '.join(taken)}): {error}") from None
+    return tuple(declared(rule.__init__ if inspect.isclass(rule) else rule, rule.__doc__))
+
+
+def add_rule(name: str, rule: Callable[..., Any], settings: tuple[Declared, ...], cost: RuleCost | None) -> None:
+    """Put a rule that has been read into :data:`ROUTINGS`."""
+    learned = inspect.isclass(rule)
 
     def make(dim: int, heads: int | None, **given: Any) -> PluginRouter:
-        return PluginRouter(name, rule(dim, heads, **given) if learned else partial(rule, **given), dim, heads, cost)
+        own: Callable[..., Any] = rule(dim, heads, **given) if learned else partial(rule, **given)
+        return PluginRouter(name, own, dim, heads, cost)
 
     ROUTINGS.register(name, RoutingRule(make, settings))
 
@@ -80,7 +86,7 @@ class PluginRouter(nn.Module):
         with torch.set_grad_enabled(regions.learns and torch.is_grad_enabled()), full_precision(query):
             found = self.rule(query, key, regions.grid, topk)
         index, score = self._taken(found, query, topk)
-        if not torch.compiler.is_compiling():
+        if not torch.compiler.is_compiling() and not isinstance(index, FakeTensor):
             self._look(index, regions.grid, topk)
         return index, score
 

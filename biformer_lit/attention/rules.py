@@ -1,8 +1,8 @@
 """Routing rules: how each region chooses the regions that it reads."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -122,12 +122,6 @@ def rule_settings() -> Iterator[Declared]:
     """The settings of all rules, in the order of registration."""
     for rule in ROUTINGS.values():
         yield from rule.settings
-
-
-def settings_of_rule(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out the settings of other rules."""
-    others = {setting.name for setting in rule_settings()} - {setting.name for setting in ROUTINGS[name].settings}
-    return {key: value for key, value in given.items() if key not in others}
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ stages or one for each; where that is different, ``Annotated`` says so beside th
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -74,13 +74,16 @@ class Declared:
         return _one_of([value, None])
 
 
-def declared(function: Callable[..., Any], doc: str | None, *, of_network: bool = False) -> Iterator[Declared]:
+def declared(
+    function: Callable[..., Any], doc: str | None, *, of_network: bool = False, but: Collection[str] = ()
+) -> Iterator[Declared]:
     """Read the keyword-only arguments of a constructor or function.
 
     Args:
         function: The function; its annotations are resolved.
         doc: Docstring with an ``Args`` section.
         of_network: Whether the annotations are the network's already.
+        but: Names of arguments that are no settings.
 
     Raises:
         ConfigError: If an argument has no annotation or no default.
@@ -88,7 +91,7 @@ def declared(function: Callable[..., Any], doc: str | None, *, of_network: bool 
     hints = get_type_hints(function, include_extras=True)
     docs = {p.arg_name: " ".join((p.description or "").split()) for p in docstring_parser.parse(doc or "").params}
     for name, parameter in inspect.signature(function).parameters.items():
-        if parameter.kind is not parameter.KEYWORD_ONLY:
+        if parameter.kind is not parameter.KEYWORD_ONLY or name in but:
             continue
         if name not in hints or parameter.default is parameter.empty:
             raise ConfigError(f"{function.__qualname__}: argument {name} needs a type and a default to be a setting")

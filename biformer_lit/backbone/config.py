@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import timm
 from torch import nn
 
-from biformer_lit.attention import Declared
+from biformer_lit.attention import PATTERNS, ROUTINGS, Declared
 from biformer_lit.attention.settings import declared
 from biformer_lit.backbone import variants
 from biformer_lit.backbone.architecture import pattern_settings
@@ -132,3 +132,5 @@ def _plain(text: str) -> str:
 
 
 follow_declarations()
+for registry in (PATTERNS, ROUTINGS):
+    registry.watch(follow_declarations)
