@@ -41,8 +41,10 @@ def python(root, *arguments, **environment):
 
 
 @installed
-def test_the_kernels_under_the_interpreter(root):
-    done = python(root, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", CASES, TRITON_INTERPRET="1")
+@pytest.mark.parametrize("cases", ["not slow", pytest.param("slow", marks=pytest.mark.slow)])
+def test_the_kernels_under_the_interpreter(root, cases):
+    command = ["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", cases, CASES]
+    done = python(root, *command, TRITON_INTERPRET="1")
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -40,6 +40,14 @@ OVERHANGING = [
     (7, 24, (3, 1), 1, 16, 2),  # t = 72: a tile with nothing but overhang
 ]
 
+# what repeats is left to the slow tests where every element is interpreted
+REPEATS = [pytest.mark.slow] if DEVICE == "cpu" else []
+
+
+def some(cases, kept):
+    """The cases as parameters, of which those that are not kept repeat the others."""
+    return [pytest.param(case, id=ids(case), marks=[] if case in kept else REPEATS) for case in cases]
+
 
 def ids(case):
     height, width, (rows, columns), heads, size, topk = case
@@ -103,13 +111,21 @@ def test_kernels_equal_the_reference(case):
 
 
 # with one region read, the bias is the same for all keys and changes nothing
-@pytest.mark.parametrize("case", [case for case in ALONE + TOGETHER if case[5] > 1], ids=ids)
+@pytest.mark.parametrize(
+    "case", some([case for case in ALONE + TOGETHER if case[5] > 1], [ALONE[1], ALONE[4], TOGETHER[0]])
+)
 def test_bias(case):
     check(case, grid_of(case), bias=True)
 
 
-@pytest.mark.parametrize("masked", [True, False], ids=["masked", "unmasked"])
-@pytest.mark.parametrize("case", OVERHANGING, ids=ids)
+@pytest.mark.parametrize(
+    ("case", "masked"),
+    [pytest.param(case, True, id=f"{ids(case)}-masked") for case in OVERHANGING]
+    + [
+        pytest.param(case, False, id=f"{ids(case)}-unmasked", marks=REPEATS if number else [])
+        for number, case in enumerate(OVERHANGING)
+    ],
+)
 def test_overhang(case, masked):
     check(case, grid_of(case, masked), bias=case is not OVERHANGING[2])  # which takes seconds as it is
 
@@ -217,7 +233,7 @@ def module(**settings):
     return BiLevelRoutingAttention(32, 2, **settings).to(DEVICE)
 
 
-@pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
+@pytest.mark.parametrize("dynamic", [pytest.param(False, id="static", marks=REPEATS), pytest.param(True, id="dynamic")])
 def test_compiles_without_breaks(dynamic):
     eager, maps = module(routing_gradient=True), [torch.randn(1, n, 4, 32, device=DEVICE) for n in (4, 6)]
     compiled = torch.compile(eager, backend="aot_eager", fullgraph=True, dynamic=dynamic)
