@@ -1,11 +1,41 @@
 """The worked examples of CONTRIBUTING.md do what they say, as they are written there."""
 
+import json
+import os
 import re
+import subprocess
+import sys
 
 import pytest
+from documented_edits import edited_package
 
 from biformer_lit import load_task
 from biformer_lit.cli import main
+
+NARROW = {
+    "depths": [1, 1],
+    "dims": [16, 32],
+    "head_dim": 16,
+    "stem_stride": 2,
+    "regions": 2,
+    "topk": [2, "all"],
+    "attention": ["bra", "full"],
+}
+SHARP = """
+import json
+import timm, torch
+from biformer_lit.cli import parse_fit
+
+settings = json.loads(%r)
+image = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+logits = []
+for more in ({}, {"sharpness": 1.0}, {"sharpness": [8.0, 1.0]}):
+    torch.manual_seed(0)
+    logits.append(timm.create_model("biformer_tiny", num_classes=3, **settings, **more).eval()(image))
+assert torch.equal(logits[0], logits[1]) and not torch.allclose(logits[0], logits[2])
+config = parse_fit(["--config", "digits", "--model.backbone.sharpness", "[1,2,2,1]"])
+print(json.dumps(config["model"]["init_args"]["backbone"]["sharpness"]))
+"""
 
 
 @pytest.fixture
@@ -34,3 +64,16 @@ def test_a_task(example, tmp_path):
     assert 0 < cli.trainer.callback_metrics["val/mae"] < 10
     (checkpoint,) = tmp_path.glob("**/*.ckpt")
     assert type(load_task(checkpoint)).__name__ == "NumberTask"
+
+
+def test_a_setting_of_routed_attention(root, tmp_path):
+    package = edited_package(root, tmp_path / "edited", "Add a setting of bi-level routing attention")
+    environment = os.environ | {"PYTHONPATH": str(package)}
+    run = [sys.executable, "-c", SHARP % json.dumps(NARROW)]
+    done = subprocess.run(run, cwd=package, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == [1, 2, 2, 1]
+    shown = [sys.executable, "-m", "biformer_lit", "profile", "--help"]
+    done = subprocess.run(shown, cwd=package, env=environment, capture_output=True, text=True, check=True)
+    assert "--backbone.sharpness" in done.stdout
+    assert "Further factor on the products" in " ".join(done.stdout.split())
