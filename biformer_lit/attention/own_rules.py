@@ -8,13 +8,13 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from biformer_lit.attention.rules import ROUTINGS, RegionView, RoutingRule
 from biformer_lit.attention.settings import Declared, declared
 from biformer_lit.errors import ConfigError
 from biformer_lit.ops import RegionGrid, full_precision
+from biformer_lit.seams.torch_seams import FakeTensor
 
 RuleCost: TypeAlias = Callable[[RegionGrid, int, int], int]
 

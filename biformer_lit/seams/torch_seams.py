@@ -5,11 +5,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 from torch.utils._pytree import tree_map_only
 
-__all__ = ["FakeTensorMode", "tree_map_only"]
+__all__ = ["FakeTensor", "FakeTensorMode", "tree_map_only"]
 
 
 def is_batch_norm(module: nn.Module) -> bool:

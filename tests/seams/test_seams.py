@@ -81,6 +81,7 @@ def touched(tree):
 OWN = {  # private attributes of this package, of standard tuples, and of os
     "registry.py": {"_entries", "_forget"},
     "data/labels.py": {"_numbers"},
+    "backbone/registering.py": {"_of_constructor"},
     "*": {"_replace", "_asdict", "_exit"},
 }
 
