@@ -48,7 +48,7 @@ def test_what_it_predicts_is_written_by_its_own_files(trained, monkeypatch, tmp_
     (path,) = trained.glob("logs/**/*.ckpt")
     main(["predict", *OWN, *QUICK[1:], "--model.power=1.5", *SMALL, "--ckpt_path", str(path)])
     (file,) = tmp_path.glob("logs/**/brightness.csv")
-    rows = list(csv.reader(file.open(newline="")))
+    rows = list(csv.reader(file.read_text().splitlines()))
     assert [int(index) for index, _ in rows] == list(range(8))
     assert len({value for _, value in rows}) == 8
 
