@@ -139,8 +139,9 @@ class DetectionTask(DenseTask):
             raise ConfigError(
                 f"data.init_args.masks=False, but head={self.head_settings.head!r} learns masks; set it to true or null"
             )
-        if hasattr(data, "need_masks"):
-            data.need_masks(self.needs_masks)
+        tell = getattr(data, "need_masks", None)
+        if tell is not None:
+            tell(self.needs_masks)
 
     def setup(self, stage: str) -> None:
         """Agree with the data module, and refuse a precision in which boxes are rounded.
