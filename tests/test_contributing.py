@@ -7,10 +7,13 @@ import subprocess
 import sys
 
 import pytest
+import timm
+import torch
 from documented_edits import edited_package
 
-from biformer_lit import load_task
-from biformer_lit.cli import main
+import biformer_lit
+from biformer_lit import load_task, record_routing
+from biformer_lit.cli import main, parse_fit
 
 NARROW = {
     "depths": [1, 1],
@@ -64,6 +67,48 @@ def test_a_task(example, tmp_path):
     assert 0 < cli.trainer.callback_metrics["val/mae"] < 10
     (checkpoint,) = tmp_path.glob("**/*.ckpt")
     assert type(load_task(checkpoint)).__name__ == "NumberTask"
+
+
+def network(**settings):
+    """A small network whose first stage routes."""
+    torch.manual_seed(0)
+    return timm.create_model("biformer_tiny", num_classes=3, **{**NARROW, **settings})
+
+
+@pytest.mark.parametrize("upright", [False, True])
+def test_an_attention_pattern(example, upright):
+    biformer_lit.load_plugin(example("Add an attention pattern"))
+    net = network(attention=["lines", "full"], upright=[upright, False])
+    net(torch.randn(2, 3, 32, 32)).sum().backward()
+    assert all(parameter.grad is not None for parameter in net.parameters())
+    module = net.stages[0].blocks[0].attn
+    q, k, v = (torch.randn(1, 6, 4, module.dim, requires_grad=True) for _ in range(3))
+    module.attend(q, k, v)[0, 1, 2].sum().backward()
+    expected = torch.zeros(6, 4, dtype=torch.bool)
+    expected[(slice(None), 2) if upright else 1] = True
+    assert torch.equal(v.grad[0].abs().sum(-1) > 0, expected)
+    assert module.cost(6, 4).attention == 2 * 24 * (6 if upright else 4) * module.dim
+
+
+def test_the_settings_of_a_pattern_are_the_networks(example):
+    biformer_lit.load_plugin(example("Add an attention pattern"))
+    typed = ["--model.backbone.attention", "[lines,lines,lines,full]"]
+    typed += ["--model.backbone.upright", "[true,false,true,false]"]
+    config = parse_fit(["--config", "digits", *typed])
+    assert config["model"]["init_args"]["backbone"]["upright"] == [True, False, True, False]
+
+
+@pytest.mark.parametrize("heads", ["shared", "per_head"])
+def test_a_routing_rule(example, heads):
+    biformer_lit.load_plugin(example("Add a routing rule"))
+    chosen = []
+    for unlike in (False, True):
+        net = network(routing="alike", unlike=unlike, routing_heads=heads)
+        with record_routing(net) as records:
+            net(torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))).sum().backward()
+        chosen.append(records["stages.0.blocks.0.attn"].index)
+    both = torch.cat(chosen, -1).sort(-1).values
+    assert torch.equal(both, torch.arange(4).expand_as(both))  # two of four regions each, and no region in both
 
 
 def test_a_setting_of_routed_attention(root, tmp_path):
