@@ -101,6 +101,8 @@ class BiLevelRoutingAttention(Attention):
         self.recorder: Recorder | None = None  # see record_routing
         routed = self.routed_heads()
         self.router: Router = ROUTINGS[routing].make(routed * self.head_dim, routed if self.per_head else None, **rule)
+        rows, columns = (4, 4) if self.regions == "auto" else self.regions
+        self.router.rehearse((rows, columns), rows * columns if topk == "all" else min(int(topk), rows * columns))
         self.routing_seed: Tensor | None
         seed = torch.zeros((), dtype=torch.int64) if ROUTINGS[routing].seeded else None
         self.register_buffer("routing_seed", seed)

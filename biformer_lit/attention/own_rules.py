@@ -50,8 +50,9 @@ def add_rule(name: str, rule: Callable[..., Any], settings: tuple[Declared, ...]
 class PluginRouter(nn.Module):
     """A rule from outside the package, as one attention module has it.
 
-    Its result is checked: shape and type at every call, the numbers themselves when it is first used on a size of map,
-    because looking at them makes the host wait for the device.
+    Its result is checked: shape and type at every call; the numbers themselves once before it is used, on random
+    regions, and when it is first used on a size of map outside a compiled graph, because looking at them makes the host
+    wait for the device.
 
     Args:
         name: The rule's name, for messages.
@@ -90,14 +91,24 @@ class PluginRouter(nn.Module):
             self._look(index, regions.grid, topk)
         return index, score
 
+    def rehearse(self, regions: tuple[int, int], topk: int) -> None:
+        """Choose among random regions, so that a network whose first pass is compiled is checked as well.
+
+        Args:
+            regions: Rows and columns of regions.
+            topk: Regions to choose.
+
+        Raises:
+            ConfigError: If the rule returns something that is no choice.
+        """
+        grid = RegionGrid(*regions, 1, 1)
+        self._on_cpu(*self._stand_ins(grid), grid, topk)
+
     def cost(self, grid: RegionGrid, topk: int, dim: int, *, learns: bool) -> int:
         """See :class:`biformer_lit.attention.rules.Router`; counted in a run on random numbers unless it is told."""
         if (grid, topk) not in self._counted:
-            own = () if self.heads is None else (self.heads,)
-            shape = (1, *own, grid.count, dim // (self.heads or 1))
-            pooled = torch.empty(shape, device="meta")
             with FlopCounterMode(display=False) as counter:
-                score = self._on_cpu(pooled, pooled, grid, topk)[1]
+                score = self._on_cpu(*self._stand_ins(grid), grid, topk)[1]
             self._counted[grid, topk] = counter.get_total_flops() // 2, score is not None
         counted, scored = self._counted[grid, topk]
         affinity = grid.count**2 * dim if learns and not scored else 0
@@ -107,6 +118,12 @@ class PluginRouter(nn.Module):
         """The rule's name and settings."""
         settings = self.rule.keywords if isinstance(self.rule, partial) else {}
         return ", ".join([self.name, *(f"{name}={value}" for name, value in settings.items())])
+
+    def _stand_ins(self, grid: RegionGrid) -> tuple[Tensor, Tensor]:
+        """Pooled queries and keys of one map, without values."""
+        own = () if self.heads is None else (self.heads,)
+        pooled = torch.empty(1, *own, grid.count, self.dim // (self.heads or 1), dtype=torch.float32, device="meta")
+        return pooled, pooled
 
     @torch.no_grad()
     def _on_cpu(self, query: Tensor, key: Tensor, grid: RegionGrid, topk: int) -> tuple[Tensor, Tensor | None]:

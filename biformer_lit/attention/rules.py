@@ -87,6 +87,9 @@ class Router(Protocol):
             queries and keys instead of the affinity, in the same shape, or None.
         """
 
+    def rehearse(self, regions: tuple[int, int], topk: int) -> None:
+        """Make sure, before it is used, that the rule can choose ``topk`` of so many (rows, columns) of regions."""
+
     def cost(self, grid: RegionGrid, topk: int, dim: int, *, learns: bool) -> int:
         """Count the multiply-adds of the choice for one map of ``dim`` channels.
 
@@ -133,6 +136,9 @@ class _OwnRouter:
 
     def __call__(self, regions: RegionView, topk: int) -> tuple[Tensor, Tensor | None]:
         return self.choose(regions, topk), None
+
+    def rehearse(self, regions: tuple[int, int], topk: int) -> None:
+        """See :class:`Router`; these rules always can."""
 
     def cost(self, grid: RegionGrid, topk: int, dim: int, *, learns: bool) -> int:
         """See :class:`Router`. Affinities count as far as they are computed."""

@@ -293,10 +293,6 @@ def test_a_rule_of_data_dependent_code_is_counted():
     assert [cost.routing for cost in count_costs(settings, 3, (64, 64))] == [0, 0, 0, 0]
 
 
-def returning(value):
-    return lambda query, key, grid, topk: value(query, grid, topk)
-
-
 @pytest.mark.parametrize(
     ("value", "message"),
     [
@@ -319,10 +315,41 @@ def returning(value):
     ],
 )
 def test_what_a_rule_returns_is_checked(value, message):
-    register_routing("wrong")(returning(value))
+    wrong = False
+
+    @register_routing("wrong")
+    def choose(query, key, grid, topk):
+        """As the package chooses, until it goes wrong."""
+        return value(query, grid, topk) if wrong else same(query, key, grid, topk)
+
     module = BiLevelRoutingAttention(32, 2, topk=2, regions=3, routing="wrong")
+    wrong = True
     with pytest.raises(ConfigError, match=rf"routing='wrong': .*{message}"):
         module(torch.randn(1, 9, 9, 32))
+    with pytest.raises(ConfigError, match=rf"routing='wrong': .*{message}"):  # as a network is made, if it is so early
+        BiLevelRoutingAttention(32, 2, topk=2, regions=3, routing="wrong")
+
+
+@pytest.mark.parametrize("settings", [{"topk": 3}, {"topk": "all"}, {"topk": 3, "regions": "auto"}])
+def test_a_rehearsal_leaves_no_trace(settings):
+    asked = []
+
+    @register_routing("drawn")
+    def choose(query, key, grid, topk):
+        """At random, from torch's generator."""
+        asked.append((query.shape[-2], topk))
+        return best(torch.rand(*query.shape[:-1], query.shape[-2]), topk)
+
+    seeds = torch.initial_seed()
+    states = []
+    for routing in ("local", "drawn"):
+        torch.manual_seed(0)
+        BiLevelRoutingAttention(32, 2, routing=routing, **{"regions": (2, 3), **settings})
+        states.append(torch.get_rng_state())
+    torch.manual_seed(seeds)
+    assert torch.equal(*states)
+    regions = 16 if settings.get("regions") == "auto" else 6
+    assert asked == [(regions, regions if settings["topk"] == "all" else 3)]
 
 
 def test_what_is_no_rule_is_refused():
