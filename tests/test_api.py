@@ -1,5 +1,6 @@
 """The public names: documented one by one, found where they are promised, and usable as the page says."""
 
+import importlib
 import re
 
 import pytest
@@ -17,6 +18,23 @@ def page(root):
 def test_the_page_lists_what_is_promised(page):
     documented = re.findall(r"^\| `(\w+)` \| \S.*\. \|$", page, re.MULTILINE)
     assert sorted(documented) == sorted(biformer_lit.__all__)
+
+
+def test_the_names_for_plug_ins_are_there(page, root):
+    documented = re.findall(r"^\| `(\w+)\.(\w+)` \| \S.*\. \|$", page, re.MULTILINE)
+    assert len(documented) >= 10
+    for room, name in documented:
+        assert name in importlib.import_module(f"biformer_lit.{room}").__all__
+    used = re.compile(r"from biformer_lit\.(attention|ops) import ([\w, ]+)")
+    pages = [*root.glob("examples/*.py"), root / "docs/extending.md", root / "CONTRIBUTING.md"]
+    imported = {
+        (room, name)
+        for path in pages
+        for room, names in used.findall(path.read_text())
+        for name in re.findall(r"\w+", names)
+    }
+    assert len(imported) >= 4
+    assert imported - {("attention", "BiLevelRoutingAttention")} <= set(documented)
 
 
 def test_the_example_runs(page, tmp_path, monkeypatch):

@@ -11,6 +11,8 @@ from biformer_lit.data import ClassificationDataModule
 from biformer_lit.data.own_transforms import TRANSFORMS, OwnTransforms
 from biformer_lit.heads import SegmenterSettings, build_segmenter
 
+pytestmark = pytest.mark.usefixtures("unplugged")
+
 
 @pytest.fixture
 def blocks(root):
