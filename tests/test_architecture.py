@@ -187,3 +187,11 @@ def test_files_stay_short(root, limit):
 def test_every_file_says_what_it_is(root):
     for path in root.glob("biformer_lit/**/*.py"):
         assert ast.get_docstring(ast.parse(path.read_text())), path
+
+
+def test_no_merge_has_left_its_marks(root):
+    marks = re.compile(r"^(<{7}|>{7}|={7}$)", re.MULTILINE)
+    kinds = [path for kind in ("py", "md", "yaml", "toml", "html") for path in root.glob(f"*/**/*.{kind}")]
+    own = [path for path in (*kinds, *root.glob("*.*")) if ".venv" not in path.parts and "runs" not in path.parts]
+    assert len(own) > 300
+    assert not [path for path in own if path.is_file() and marks.search(path.read_text(errors="replace"))]
