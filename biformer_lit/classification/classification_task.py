@@ -16,9 +16,10 @@ from biformer_lit.checkpoints.saved_weights import Copy
 from biformer_lit.errors import ConfigError
 from biformer_lit.seams.lightning_seams import load_batches_again
 from biformer_lit.tasks.batches import is_empty, require_class_numbers, target_of
+from biformer_lit.tasks.compile_options import Compilation
 from biformer_lit.tasks.memory_shortage import within_memory
 from biformer_lit.tasks.optim import Optimization
-from biformer_lit.tasks.template import BiFormerTask, Compilation, as_group, identifiers
+from biformer_lit.tasks.template import BiFormerTask, as_group, identifiers
 
 
 @dataclass(frozen=True)

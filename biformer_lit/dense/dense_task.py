@@ -2,6 +2,7 @@
 
 import logging
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -10,6 +11,8 @@ from torch import Tensor
 from biformer_lit.backbone import LoadReport
 from biformer_lit.checkpoints.saved_weights import SavedWeights
 from biformer_lit.heads import DenseNetwork, load_dense_weights
+from biformer_lit.heads.named_heads import HEADS
+from biformer_lit.registry import Registry
 from biformer_lit.tasks.template import BiFormerTask
 from biformer_lit.text.class_names import distinct
 
@@ -41,6 +44,12 @@ class DenseTask(BiFormerTask):
         """Those of backbone and head."""
         head = asdict(self.head_settings)
         return {"backbone": asdict(self.backbone), "head": head, "timm_backbone": self.timm_backbone}
+
+    def registered_parts(self) -> Iterator[tuple[Registry[Any], str]]:
+        """Yield the head as well; see :class:`BiFormerTask`."""
+        yield from super().registered_parts()
+        if self.kind in HEADS:
+            yield HEADS[self.kind][0], self.head_settings.head
 
     def load_start(self, saved: SavedWeights) -> LoadReport:
         """Start from the weights in a file."""

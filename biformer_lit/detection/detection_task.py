@@ -13,8 +13,9 @@ from biformer_lit.detection.object_scores import ObjectScores, find_objects
 from biformer_lit.errors import ConfigError, DataError
 from biformer_lit.heads import DETECTION_HEADS, Detector, DetectorSettings, build_detector
 from biformer_lit.tasks.batches import is_empty, require_class_numbers
+from biformer_lit.tasks.compile_options import Compilation
 from biformer_lit.tasks.optim import Optimization
-from biformer_lit.tasks.template import Compilation, identifiers
+from biformer_lit.tasks.template import identifiers
 
 
 class DetectionTask(DenseTask):

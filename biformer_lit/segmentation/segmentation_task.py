@@ -17,8 +17,9 @@ from biformer_lit.plugins import is_synchronised
 from biformer_lit.segmentation.inference import Inference, label_map, logits_by_size, resized_rows
 from biformer_lit.segmentation.segmentation_scores import pixel_loss, segmentation_scores, summed_loss
 from biformer_lit.tasks.batches import is_empty, require_class_numbers, target_of
+from biformer_lit.tasks.compile_options import Compilation
 from biformer_lit.tasks.optim import Optimization
-from biformer_lit.tasks.template import Compilation, as_group, identifiers
+from biformer_lit.tasks.template import as_group, identifiers
 
 
 class SegmentationTask(DenseTask):

@@ -3,9 +3,10 @@
 import inspect
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from lightning.pytorch import Callback
@@ -21,8 +22,10 @@ from biformer_lit.common.seeding import base_seed, derive_seed, local_seed, seed
 from biformer_lit.errors import CheckpointError, ConfigError, DataError
 from biformer_lit.extending import needed_plugins
 from biformer_lit.kinds import KINDS, Kind, follow_old_name, kind_named
+from biformer_lit.registry import Registry
 from biformer_lit.seams.torch_seams import write_count
 from biformer_lit.tasks.batches import as_named, check_target, is_empty
+from biformer_lit.tasks.compile_options import Compilation, compile_options
 from biformer_lit.tasks.finite import FiniteSteps
 from biformer_lit.tasks.network_classes import NetworkClasses
 from biformer_lit.tasks.optim import Optimization
@@ -32,7 +35,6 @@ from biformer_lit.tasks.trained_module import TrainedModule
 logger = logging.getLogger(__name__)
 Group = TypeVar("Group")
 _NOT_OF_THE_NET = ("num_classes", "weights", "weights_copy", "optim", "compile", "grad_checkpointing", "_class_path")
-Compilation: TypeAlias = bool | Literal["dynamic"] | dict[str, Any]
 
 
 def as_group(kind: type[Group], value: Group | dict[str, Any]) -> Group:
@@ -43,22 +45,6 @@ def as_group(kind: type[Group], value: Group | dict[str, Any]) -> Group:
 def identifiers(batch: dict[str, Any]) -> dict[str, Any]:
     """Return what identifies the images of a batch: rows (N,), lists of files and of the data set's own numbers."""
     return {name: batch[name] for name in ("index", "file", "image_id") if name in batch}
-
-
-def _compile_options(setting: Compilation) -> dict[str, Any] | None:
-    """Return the arguments of ``torch.compile``, None if nothing is compiled.
-
-    Raises:
-        ConfigError: If it would not take that.
-    """
-    if isinstance(setting, bool) or setting == "dynamic":
-        return {"fullgraph": True, "dynamic": True if setting == "dynamic" else None} if setting else None
-    known = [name for name in inspect.signature(torch.compile).parameters if name != "model"]
-    if not isinstance(setting, dict):
-        raise ConfigError(f"compile={setting!r} is unknown; use true, dynamic, false, or arguments of torch.compile")
-    if unknown := [name for name in setting if name not in known]:
-        raise ConfigError(f"compile: torch.compile has no {unknown[0]!r}; it takes {', '.join(known)}")
-    return setting or None
 
 
 class BiFormerTask(TrainedModule, ABC):
@@ -109,7 +95,7 @@ class BiFormerTask(TrainedModule, ABC):
         self.weights = weights
         self.weights_copy = weights_copy
         self.optim = as_group(Optimization, optim)
-        self.compile_options = _compile_options(compile)
+        self.compile_options = compile_options(compile)
         self.grad_checkpointing = grad_checkpointing
         self.finite_steps = FiniteSteps(self.optim.on_bad_loss)
         self.class_names: list[str] = []
@@ -358,8 +344,17 @@ class BiFormerTask(TrainedModule, ABC):
         checkpoint["class_names"] = self.class_names
         checkpoint["preprocessing"] = self.preprocessing
         checkpoint["skipped_steps"] = self.finite_steps.skipped
-        if plugins := needed_plugins([*registered_parts(self.backbone), (KINDS, self.kind)]):
+        if plugins := needed_plugins(self.registered_parts()):
             checkpoint["plugins"] = plugins
+
+    def registered_parts(self) -> Iterator[tuple[Registry[Any], str]]:
+        """Yield each name that the task and its network are made of and that a plug-in could have registered.
+
+        Yields:
+            The registry, and the name in it.
+        """
+        yield KINDS, self.kind
+        yield from registered_parts(self.backbone)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the class names and the preprocessing; the data has to follow them.

@@ -6,9 +6,18 @@ import pytest
 import torch
 from shapes import SMALL
 
-from biformer_lit import ConfigError, DetectionTask, SegmentationTask, load_plugin, load_task, register_head
+from biformer_lit import (
+    CheckpointError,
+    ConfigError,
+    DetectionTask,
+    SegmentationTask,
+    load_plugin,
+    load_task,
+    register_head,
+)
 from biformer_lit.cli import main, parse_fit
 from biformer_lit.heads import DetectorSettings, SegmenterSettings, build_detector, build_segmenter, load_dense_weights
+from biformer_lit.heads.named_heads import HEADS
 from biformer_lit.profiling import measure_config
 
 PLUGIN = str(Path(__file__).with_name("plain_heads.py"))
@@ -39,6 +48,10 @@ def test_a_head_is_trained_by_name_and_its_checkpoint_loaded(kind, head, tmp_pat
     named = ("--config", f"digit_scenes_{kind}", "--model.head", head)
     main(["predict", "--ckpt_path", str(path), *named, *QUICK, "--trainer.limit_predict_batches=1"])
     assert next(tmp_path.glob("**/predictions/overlays/*.png")).is_file()
+    for registry, _ in HEADS.values():
+        monkeypatch.setattr(registry, "_entries", {k: v for k, v in registry._entries.items() if v.plugin is None})
+    with pytest.raises(CheckpointError, match=f"needs the plug-in plain_heads.py for {kind} head '{head}': give"):
+        load_task(path)
 
 
 def test_the_parser_offers_and_checks_them(capsys):
