@@ -91,6 +91,11 @@ class Registry(Mapping[str, T]):
         return entry.plugin or entry.module
 
     @classmethod
+    def names_from(cls, plugin: str) -> set[str]:
+        """Return all names that a plug-in registered."""
+        return {name for registry in cls._all for name in registry if registry.plugin_of(name) == plugin}
+
+    @classmethod
     def named(cls, kind: str) -> "Registry[Any]":
         """Return the registry of a kind.
 

@@ -169,7 +169,7 @@ def _run(given: argparse.Namespace, settings: Mapping[str, Any], runs: Runs) -> 
             meanings = Meanings(ledger, runs)
             source = _source(spec, resolve, ledger)
             begin(spec, folder, ledger, source.resolved, meanings, extend=given.extend)
-            note_plugins(spec.name, folder, ledger)
+            note_plugins(spec.name, folder, ledger, [spec.as_dict(), *(one.config for one in source.resolved.values())])
             if given.retry_failed:
                 ledger.enqueue(source.jobs(), again=True)
             _raise_on_sigterm()

@@ -45,7 +45,7 @@ def reproduction(content: Content) -> Reproduction:
     hours = frame["wall_seconds"].sum() / 3600
     facts.append(("training time", f"{hours:.2f} h over all trials"))
     plugins = read_plugins(content.folder)
-    words = [f"--plugin {shlex.quote(visible(plugin.label))}" for plugin in plugins]
+    words = [f"--plugin {shlex.quote(visible(plugin.label))}" for plugin in plugins if not plugin.installed]
     return Reproduction(
         " ".join([f"python -m biformer_lit sweep run {content.spec.name}.yaml", *words]),
         plugins,

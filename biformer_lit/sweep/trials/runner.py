@@ -161,7 +161,7 @@ class Runner:
             self._show(job, "failed", costs=resolved.costs)
             return
         try:
-            check_unchanged()
+            check_unchanged(self.ledger.folder)
         except ConfigError:
             claim.fail("interrupted")
             raise

@@ -11,7 +11,8 @@ from typing import Any
 
 from biformer_lit.common.files import write_text
 from biformer_lit.errors import ConfigError
-from biformer_lit.extending import Plugin, current_digest, given_plugins
+from biformer_lit.extending import Plugin, current_digest, given_plugins, loaded_plugins
+from biformer_lit.registry import Registry
 from biformer_lit.sweep.trials.ledger import Ledger
 from biformer_lit.text.escaping import visible
 
@@ -28,15 +29,17 @@ class StudyPlugin:
 
     Attributes:
         name: Import path of its module.
-        label: The name of its file, or its module.
+        label: The name of its file, or its module; of an installed one its package with the version.
         digest: SHA-256 of its source, 64 hex digits.
         source: Path to text; empty where it was too long to be kept.
+        installed: Whether it came with an installed package, which needs no ``--plugin``.
     """
 
     name: str
     label: str
     digest: str
     source: Mapping[str, str]
+    installed: bool = False
 
     @property
     def shown(self) -> dict[str, str]:
@@ -58,48 +61,59 @@ def check_plugins(study: str, folder: Path, ledger: Ledger | None = None) -> Non
     Raises:
         ConfigError: With what to give.
     """
-    given = {plugin.name: plugin for plugin in given_plugins()}
+    loaded = loaded_plugins()
     kept = "its source stands in the report"
     for noted in _noted(folder, ledger):
-        plugin, label = given.get(noted.name), visible(noted.label, 100)
+        plugin, label = loaded.get(noted.name), visible(noted.label, 100)
         if plugin is None:
+            remedy = f"install {label}" if noted.installed else f"give --plugin {label}"
             raise ConfigError(
-                f"study {study} needs the plug-in {label}: give --plugin {label} (SHA-256 {noted.digest[:12]}...; "
-                f"{kept})"
+                f"study {study} needs the plug-in {label}: {remedy} (SHA-256 {noted.digest[:12]}...; {kept})"
             )
         if plugin.digest != noted.digest:
+            remedy = f"install {label} again" if noted.installed else "give it as it was"
             raise ConfigError(
                 f"study {study} was begun with other source of the plug-in {label} (SHA-256 {noted.digest[:12]}..., "
-                f"now {plugin.digest[:12]}...), so that results would not be comparable: give it as it was ({kept}), "
-                "or begin a new study with --name NEW"
+                f"now {plugin.digest[:12]}...), so that results would not be comparable: {remedy} ({kept}), or begin a "
+                "new study with --name NEW"
             )
 
 
-def note_plugins(study: str, folder: Path, ledger: Ledger) -> None:
-    """Note the plug-ins that were given, in the study's record and, with their source, in its folder."""
+def note_plugins(study: str, folder: Path, ledger: Ledger, settings: Any = None) -> None:
+    """Note a study's plug-ins, in its record and, with their source, in its folder.
+
+    They are those that were given, and those of installed packages that ``settings`` name something of.
+
+    Args:
+        study: Its name.
+        folder: Its folder.
+        ledger: Its trials.
+        settings: Its settings, as nested values.
+    """
     known = {plugin.name: plugin for plugin in _noted(folder, ledger)}
-    given = given_plugins()
-    if not given and not known:
+    used = {plugin.name: _with_source(plugin) for plugin in (*given_plugins(), *_installed(set(_texts(settings))))}
+    if not used and not known:
         return
-    names = [{"name": one.name, "label": one.label, "digest": one.digest} for one in known.values()]
-    names += [{"name": one.name, "label": one.label, "digest": one.digest} for one in given if one.name not in known]
-    ledger.note(_NOTED, json.dumps(names))
-    kept = {plugin.name: plugin for plugin in read_plugins(folder)}
-    kept |= {plugin.name: _with_source(plugin) for plugin in given}
+    ledger.note(_NOTED, json.dumps([{**vars(one), "source": None} for one in (used | known).values()]))
+    kept = {plugin.name: plugin for plugin in read_plugins(folder)} | used
     text = json.dumps([vars(plugin) for plugin in kept.values()], indent=1)
     if not (folder / PLUGINS).is_file() or (folder / PLUGINS).read_text(encoding="utf-8") != text:
         write_text(folder / PLUGINS, text)
     check_plugins(study, folder, ledger)  # another command may have noted its own at the same moment
 
 
-def check_unchanged() -> None:
+def check_unchanged(folder: Path) -> None:
     """Refuse to start a trial after a plug-in's files have changed: its processes would run other source than noted.
+
+    Args:
+        folder: The study's.
 
     Raises:
         ConfigError: With the plug-in.
     """
-    for plugin in given_plugins():
-        if current_digest(plugin) != plugin.digest:
+    noted = {plugin.name for plugin in read_plugins(folder)}
+    for plugin in loaded_plugins().values():
+        if plugin.name in noted and current_digest(plugin) != plugin.digest:
             raise ConfigError(
                 f"plug-in {plugin.label}: has changed since the study's command began, so that trials would not be "
                 "comparable; put it back as it was and run the same command again"
@@ -132,10 +146,28 @@ def _plugins_of(found: Any) -> Iterable[StudyPlugin]:
         source = one.get("source")
         kept = source if isinstance(source, dict) else {}
         texts = {str(path): text for path, text in kept.items() if isinstance(text, str)}
-        yield StudyPlugin(one["name"], one["label"], one["digest"], texts)
+        yield StudyPlugin(one["name"], one["label"], one["digest"], texts, one.get("installed") is True)
+
+
+def _installed(texts: set[str]) -> Iterable[Plugin]:
+    """The plug-ins of installed packages that registered one of these names."""
+    for plugin in loaded_plugins().values():
+        if plugin.distribution is not None and texts & Registry.names_from(plugin.name):
+            yield plugin
+
+
+def _texts(settings: Any) -> Iterable[str]:
+    """All texts within nested values."""
+    if isinstance(settings, str):
+        yield settings
+    elif isinstance(settings, Mapping):
+        yield from _texts(list(settings.values()))
+    elif isinstance(settings, list | tuple):
+        for one in settings:
+            yield from _texts(one)
 
 
 def _with_source(plugin: Plugin) -> StudyPlugin:
     whole = sum(map(len, plugin.files.values())) <= _MOST_SOURCE
     source = {path: text.decode(errors="backslashreplace") for path, text in plugin.files.items()} if whole else {}
-    return StudyPlugin(plugin.name, plugin.label, plugin.digest, source)
+    return StudyPlugin(plugin.name, plugin.label, plugin.digest, source, plugin.distribution is not None)

@@ -1,5 +1,6 @@
 """Studies that are trained with plug-ins: noted by digest, asked for again, shown in the report."""
 
+import importlib
 import json
 import sys
 import zipfile
@@ -11,7 +12,7 @@ from studies import sweep
 
 from biformer_lit import ConfigError, load_plugin
 from biformer_lit.cli import main
-from biformer_lit.extending import plugin_loading
+from biformer_lit.extending import load_installed, plugin_loading
 from biformer_lit.sweep.results.export import write_bundle
 from biformer_lit.sweep.spec.study_reader import read_spec
 from biformer_lit.sweep.trials.process import next_command
@@ -182,3 +183,43 @@ def test_a_bundle_has_the_source_and_never_runs_it(finished, tmp_path, monkeypat
     main(["sweep", "report", "b.zip"])
     assert "open(&#39;ran.txt&#39;" in (tmp_path / "b-report/report.html").read_text()
     assert not (tmp_path / "ran.txt").exists()
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """An installed package with a plug-in that registers ``from_afar``; call it to install a version and load it."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+
+    def install(version, more=""):
+        plugin_loading._plugins.clear()
+        sys.modules.pop("my_idea", None)
+        facts = folder / "far_away-1.dist-info"
+        facts.mkdir(exist_ok=True)
+        (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: far-away\nVersion: {version}\n")
+        (facts / "entry_points.txt").write_text("[biformer_lit.plugins]\nidea = my_idea\n")
+        (folder / "my_idea.py").write_text(SOURCE.replace("'y'", "'from_afar'") + more)
+        importlib.invalidate_caches()
+        load_installed()
+
+    return install
+
+
+def test_the_plugin_of_an_installed_package_is_noted_where_it_is_used(package, tmp_path):
+    package(1)
+    assert run(tmp_path, "--folder", tmp_path / "other") == 0
+    assert (tmp_path / "other").is_dir()
+    assert not (tmp_path / "other" / PLUGINS).exists()
+    used = {"set": {"fake.routing": ["local", "from_afar"]}}
+    assert run(tmp_path, **used) == 0
+    (kept,) = read_plugins(tmp_path / "made")
+    assert (kept.name, kept.label, kept.installed) == ("my_idea", "far-away 1", True)
+    assert "from_afar" in kept.source["my_idea.py"]
+    assert run(tmp_path, **used) == 0
+    restart()
+    with pytest.raises(ConfigError, match="study study needs the plug-in far-away 1: install far-away 1 "):
+        run(tmp_path, **used)
+    package(2, "# changed\n")
+    with pytest.raises(ConfigError, match=r"with other source of the plug-in far-away 1 .*: install far-away 1 again"):
+        run(tmp_path, **used)
