@@ -16,6 +16,7 @@ import biformer_lit
 from biformer_lit import load_task
 from biformer_lit.cli import main, parse_fit
 from biformer_lit.cli.functions import FUNCTIONS
+from biformer_lit.cli.training import command_line_of
 from biformer_lit.data import ClassificationDataModule
 from biformer_lit.tasks import ClassificationTask
 from biformer_lit.text import messages
@@ -327,3 +328,13 @@ def test_null_of_a_setting_in_a_group(argument):
 def test_null_of_a_setting_without_a_group():
     given = ["--config", "digits", "--model.num_classes", "10", "--model.num_classes", "null"]
     assert parse_fit(given)["model"]["init_args"]["num_classes"] is None
+
+
+@pytest.mark.parametrize("given", [["fit"], ["fit", "-c", "digits"], {"subcommand": "fit"}])
+def test_one_command_has_one_parser(given):
+    assert set(command_line_of(given).subcommands()) == {"fit"}
+
+
+@pytest.mark.parametrize("given", [[], ["--help"], ["-c", "digits", "fit"], ["fitt"], {}])
+def test_where_none_comes_first_all_are_offered(given):
+    assert set(command_line_of(given).subcommands()) == {"fit", "validate", "test", "predict"}

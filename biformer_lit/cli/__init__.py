@@ -110,7 +110,7 @@ def _train(given: list[str] | dict[str, Any]) -> "LightningCLI":
     import torch  # noqa: PLC0415
 
     from biformer_lit.cli.reading import spelled_out  # noqa: PLC0415
-    from biformer_lit.cli.training import SETTINGS, BiFormerCLI  # noqa: PLC0415
+    from biformer_lit.cli.training import SETTINGS, command_line_of  # noqa: PLC0415
 
     if isinstance(given, list):
         given = spelled_out(given)
@@ -118,7 +118,7 @@ def _train(given: list[str] | dict[str, Any]) -> "LightningCLI":
     # recipe names were put in for it, so the list differs from sys.argv on purpose
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended to run from within Python")
     warnings.filterwarnings("ignore", message=".isinstance.treespec, LeafSpec")  # between Lightning and torch
-    return BiFormerCLI(**SETTINGS, args=given)
+    return command_line_of(given)(**SETTINGS, args=given)
 
 
 def run() -> None:
