@@ -14,7 +14,7 @@ trainer:
   devices: 2
   max_epochs: 1
   callbacks:
-    - class_path: poison.Poison
+    - class_path: helpers.poison.Poison
       init_args: {batches: [1], rank: 1}
     - class_path: lightning.pytorch.callbacks.ModelCheckpoint
       init_args: {filename: last}
