@@ -17,6 +17,7 @@ from helpers.durations import UNKNOWN, read_durations, write_durations
 import biformer_lit.shipped_kinds  # noqa: F401  (what it registers stays after a test)
 from biformer_lit.extending import plugin_loading
 from biformer_lit.registry import Registry
+from biformer_lit.running.parent import VARIABLE
 
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
@@ -69,6 +70,12 @@ def root() -> Path:
 def _no_leftover_seed(monkeypatch):
     """A seed set by one test (Lightning keeps it in the environment) must not reach the next."""
     monkeypatch.setenv("PL_GLOBAL_SEED", "0")
+
+
+@pytest.fixture(autouse=True)
+def _no_leftover_parent(monkeypatch):
+    """A run in this process that launched others has told all processes below to end with this one."""
+    monkeypatch.delenv(VARIABLE, raising=False)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """``fit``, ``validate``, ``test`` and ``predict``: LightningCLI over our tasks and data modules."""
 
 import functools
+import hashlib
 import os
 import re
 import sys
@@ -96,10 +97,23 @@ class TrainingParser(OneLineErrors, LightningArgumentParser):
         return _checked(super().parse_object(*args, **kwargs))
 
 
-@functools.lru_cache(maxsize=4)
-def _parser_for(base: type[LightningArgumentParser], names: Hashable) -> type[LightningArgumentParser]:  # noqa: ARG001
+def _parser_for(base: type[LightningArgumentParser], names: Hashable) -> type[LightningArgumentParser]:
     """Return a parser class for the names registered now: jsonargparse remembers classes by the parser class."""
-    return type(base.__name__, (base,), {"__doc__": base.__doc__})
+    known: Any = base  # a class can be hashed; mypy looks at what jsonargparse makes of its instances
+    return _variant(known, hashlib.sha256(repr(names).encode()).hexdigest()[:12])
+
+
+@functools.cache
+def _variant(base: Any, key: str) -> type[LightningArgumentParser]:
+    return type(f"{base.__name__}_{key}", (base,), {"__doc__": base.__doc__, "__module__": __name__})
+
+
+def __getattr__(name: str) -> Any:
+    """Find a parser class by its name, as unpickling does: processes that are spawned are given the parser."""
+    base, _, key = name.rpartition("_")
+    if base != TrainingParser.__name__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _variant(TrainingParser, key)
 
 
 def _checked(config: Any) -> Any:
@@ -259,26 +273,45 @@ class BiFormerCLI(LightningCLI):
         print_results(self.trainer, self.model)
 
 
-def command_line_of(given: list[str] | dict[str, Any]) -> type[BiFormerCLI]:
-    """Return the command line for what was given: without the parsers of the other subcommands, if one comes first.
+class _OneCommand(BiFormerCLI):
+    """The command line with the parser of one subcommand: making all four takes a fifth of the time of a short run."""
 
-    Making the parsers of all takes a fifth of the time of a short run.
+    only: ClassVar[str]
+
+    @classmethod
+    def subcommands(cls) -> dict[str, set[str]]:
+        """The one."""
+        return {cls.only: LightningCLI.subcommands()[cls.only]}
+
+
+# processes that are spawned find them by their names
+class _Fit(_OneCommand):
+    only = "fit"
+
+
+class _Validate(_OneCommand):
+    only = "validate"
+
+
+class _Test(_OneCommand):
+    only = "test"
+
+
+class _Predict(_OneCommand):
+    only = "predict"
+
+
+_COMMAND_LINES: dict[Any, type[BiFormerCLI]] = {one.only: one for one in (_Fit, _Validate, _Test, _Predict)}
+
+
+def command_line_of(given: list[str] | dict[str, Any]) -> type[BiFormerCLI]:
+    """Return the command line for what was given: with the parser of the subcommand that comes first, if one does.
 
     Args:
         given: Words of the command line, or a config with its ``subcommand``.
     """
     name = given.get("subcommand") if isinstance(given, dict) else next(iter(given), None)
-    every = LightningCLI.subcommands()
-    if not isinstance(name, str) or name not in every:
-        return BiFormerCLI
-    chosen = {name: every[name]}
-
-    class OneCommand(BiFormerCLI):
-        @staticmethod
-        def subcommands() -> dict[str, set[str]]:
-            return chosen
-
-    return OneCommand
+    return _COMMAND_LINES.get(name, BiFormerCLI)
 
 
 def own_error(error: BaseException) -> BaseException:

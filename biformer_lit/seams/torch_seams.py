@@ -53,4 +53,7 @@ def copy_all(tensors: list[Tensor], others: list[Tensor]) -> None:
 
 def end_workers(loader: Any) -> None:
     """End the workers of a ``DataLoader`` now, not when whoever holds its iterator is collected."""
+    iterator = loader._iterator
     loader._iterator = None
+    if hasattr(iterator, "_shutdown_workers"):  # none without workers
+        iterator._shutdown_workers()
