@@ -36,11 +36,27 @@ def pytest_configure(config):
     config.pluginmanager.register(Recorder(config.seconds_by_file))
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m is applied
 def pytest_collection_modifyitems(config, items):
-    """Let several processes start the longest files first, so that they end together."""
+    """Leave to the slow tests what repeats, and let several processes start the longest files first.
+
+    So they end together.
+    """
+    mark_repeats(items)
     if hasattr(config, "workerinput"):
         known = read_durations()
         items.sort(key=lambda item: -known.get(item.path.name, UNKNOWN))
+
+
+def mark_repeats(items):
+    """Mark the tests of repeats.txt slow."""
+    lines = (ROOT / "tests/repeats.txt").read_text().splitlines()
+    repeats = {line for line in lines if line and not line.startswith("#")}
+    found = {}
+    for item in items:
+        found[item.path.relative_to(ROOT).as_posix() + item.nodeid[item.nodeid.index("::") :]] = item
+    for name in repeats & found.keys():
+        found[name].add_marker(pytest.mark.slow)
 
 
 class Recorder:
