@@ -1,5 +1,6 @@
 """Heads of somebody's own: registered by a plug-in, chosen by name, trained, counted, saved and loaded."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from biformer_lit import (
 from biformer_lit.cli import main, parse_fit
 from biformer_lit.heads import DetectorSettings, SegmenterSettings, build_detector, build_segmenter, load_dense_weights
 from biformer_lit.heads.named_heads import HEADS
+from biformer_lit.kinds import KINDS
 from biformer_lit.profiling import measure_config
 
 PLUGIN = str(Path(__file__).with_name("plain_heads.py"))
@@ -30,7 +32,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers", "
 
 
 @pytest.fixture(autouse=True)
-def _plugin():
+def _plugin(unplugged, monkeypatch):
+    """The heads are there in the test, and for no other."""
+    monkeypatch.delitem(sys.modules, "plain_heads", raising=False)
+    for kind in HEADS:
+        offered = KINDS[kind].task.__init__.__annotations__
+        monkeypatch.setitem(offered, "head", offered["head"])
     load_plugin(PLUGIN)
 
 
@@ -48,10 +55,11 @@ def test_a_head_is_trained_by_name_and_its_checkpoint_loaded(kind, head, tmp_pat
     named = ("--config", f"digit_scenes_{kind}", "--model.head", head)
     main(["predict", "--ckpt_path", str(path), *named, *QUICK, "--trainer.limit_predict_batches=1"])
     assert next(tmp_path.glob("**/predictions/overlays/*.png")).is_file()
-    for registry, _ in HEADS.values():
-        monkeypatch.setattr(registry, "_entries", {k: v for k, v in registry._entries.items() if v.plugin is None})
-    with pytest.raises(CheckpointError, match=f"needs the plug-in plain_heads.py for {kind} head '{head}': give"):
-        load_task(path)
+    with monkeypatch.context() as gone:
+        for registry, _ in HEADS.values():
+            gone.setattr(registry, "_entries", {k: v for k, v in registry._entries.items() if v.plugin is None})
+        with pytest.raises(CheckpointError, match=f"needs the plug-in plain_heads.py for {kind} head '{head}': give"):
+            load_task(path)
 
 
 def test_the_parser_offers_and_checks_them(capsys):
