@@ -102,7 +102,9 @@ def names_as_text(path):
     rooms = {found[1] for text in texts if isinstance(text, str) if (found := re.match(r"biformer_lit\.(\w+)", text))}
     calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
     called = {getattr(function, "attr", getattr(function, "id", "")) for function in calls}
-    return rooms, bool(called & {"import_module", "__import__", "find_spec", "locate", "run_path", "run_module"})
+    return rooms, bool(
+        called & {"import_module", "__import__", "find_spec", "locate", "resolve_name", "run_path", "run_module"}
+    )
 
 
 def test_sweep_knows_no_networks_by_name_either(root):

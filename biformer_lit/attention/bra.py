@@ -102,7 +102,8 @@ class BiLevelRoutingAttention(Attention):
         routed = self.routed_heads()
         self.router: Router = ROUTINGS[routing].make(routed * self.head_dim, routed if self.per_head else None, **rule)
         rows, columns = (4, 4) if self.regions == "auto" else self.regions
-        self.router.rehearse((rows, columns), rows * columns if topk == "all" else min(int(topk), rows * columns))
+        grid = RegionGrid(rows, columns, 1, 1)
+        self.router.rehearse(grid, self._topk(grid))
         self.routing_seed: Tensor | None
         seed = torch.zeros((), dtype=torch.int64) if ROUTINGS[routing].seeded else None
         self.register_buffer("routing_seed", seed)

@@ -91,17 +91,16 @@ class PluginRouter(nn.Module):
             self._look(index, regions.grid, topk)
         return index, score
 
-    def rehearse(self, regions: tuple[int, int], topk: int) -> None:
+    def rehearse(self, grid: RegionGrid, topk: int) -> None:
         """Choose among random regions, so that a network whose first pass is compiled is checked as well.
 
         Args:
-            regions: Rows and columns of regions.
+            grid: How a map could be cut.
             topk: Regions to choose.
 
         Raises:
             ConfigError: If the rule returns something that is no choice.
         """
-        grid = RegionGrid(*regions, 1, 1)
         self._on_cpu(*self._stand_ins(grid), grid, topk)
 
     def cost(self, grid: RegionGrid, topk: int, dim: int, *, learns: bool) -> int:

@@ -87,8 +87,8 @@ class Router(Protocol):
             queries and keys instead of the affinity, in the same shape, or None.
         """
 
-    def rehearse(self, regions: tuple[int, int], topk: int) -> None:
-        """Make sure, before it is used, that the rule can choose ``topk`` of so many (rows, columns) of regions."""
+    def rehearse(self, grid: RegionGrid, topk: int) -> None:
+        """Make sure, before it is used, that the rule can choose ``topk`` regions of such a grid."""
 
     def cost(self, grid: RegionGrid, topk: int, dim: int, *, learns: bool) -> int:
         """Count the multiply-adds of the choice for one map of ``dim`` channels.
@@ -137,7 +137,7 @@ class _OwnRouter:
     def __call__(self, regions: RegionView, topk: int) -> tuple[Tensor, Tensor | None]:
         return self.choose(regions, topk), None
 
-    def rehearse(self, regions: tuple[int, int], topk: int) -> None:
+    def rehearse(self, grid: RegionGrid, topk: int) -> None:
         """See :class:`Router`; these rules always can."""
 
     def cost(self, grid: RegionGrid, topk: int, dim: int, *, learns: bool) -> int:

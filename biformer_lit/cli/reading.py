@@ -8,9 +8,9 @@ from collections.abc import Hashable, Mapping
 from typing import Any, ClassVar, NoReturn
 
 import yaml
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import LightningArgumentParser
 
-from biformer_lit.cli.training import SETTINGS, BiFormerCLI, TrainingParser, own_error
+from biformer_lit.cli.training import SETTINGS, FitCommand, TrainingParser, own_error
 from biformer_lit.data import HFDataModule
 from biformer_lit.errors import ConfigError
 from biformer_lit.profiling import estimate_seconds
@@ -36,13 +36,8 @@ class RaisingParser(TrainingParser):
         raise Refusal(one_line(message))
 
 
-class ConfigReader(BiFormerCLI):
+class ConfigReader(FitCommand):
     """The command line's parser without what follows: only ``fit``, nothing parsed, seeded or built yet."""
-
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
-        """Return ``fit`` alone."""
-        return {"fit": LightningCLI.subcommands()["fit"]}
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse nothing."""

@@ -1,8 +1,8 @@
 """Configs, costs and objectives of this package's tasks, for studies."""
 
-import importlib
 import inspect
 from collections.abc import Mapping
+from pkgutil import resolve_name
 from typing import Any
 
 
@@ -34,7 +34,7 @@ class TrainingRuns:
     def objective(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Return the ``metric`` and ``mode`` that a config's task is judged by; empty if it has none."""
         path = str(config.get("model", {}).get("class_path", ""))
-        task: Any = _class_of(path) if "." in path else None
+        task: Any = resolve_name(path) if "." in path else None
         return {"metric": task.monitor, "mode": task.mode} if hasattr(task, "monitor") else {}
 
     def default(self, class_path: str, argument: str) -> Any:
@@ -44,14 +44,9 @@ class TrainingRuns:
             LookupError: If there is no such class or argument, or it has no default.
         """
         try:
-            found = inspect.signature(_class_of(class_path)).parameters[argument].default
+            found = inspect.signature(resolve_name(class_path)).parameters[argument].default
         except (ImportError, AttributeError, ValueError) as error:
             raise LookupError(f"{class_path}: there is no such class whose arguments can be read") from error
         if found is inspect.Parameter.empty:
             raise LookupError(f"{argument} of {class_path} has no default")
         return found
-
-
-def _class_of(path: str) -> Any:
-    module, _, name = path.rpartition(".")
-    return getattr(importlib.import_module(module), name)

@@ -274,34 +274,44 @@ class BiFormerCLI(LightningCLI):
 
 
 class _OneCommand(BiFormerCLI):
-    """The command line with the parser of one subcommand: making all four takes a fifth of the time of a short run."""
+    """Command line with the parser of one subcommand: making all four takes a fifth of the time of a short run."""
 
     only: ClassVar[str]
 
     @classmethod
     def subcommands(cls) -> dict[str, set[str]]:
-        """The one."""
+        """Return the one."""
         return {cls.only: LightningCLI.subcommands()[cls.only]}
 
 
 # processes that are spawned find them by their names
-class _Fit(_OneCommand):
+class FitCommand(_OneCommand):
+    """``fit`` alone."""
+
     only = "fit"
 
 
-class _Validate(_OneCommand):
+class ValidateCommand(_OneCommand):
+    """``validate`` alone."""
+
     only = "validate"
 
 
-class _Test(_OneCommand):
+class TestCommand(_OneCommand):
+    """``test`` alone."""
+
     only = "test"
 
 
-class _Predict(_OneCommand):
+class PredictCommand(_OneCommand):
+    """``predict`` alone."""
+
     only = "predict"
 
 
-_COMMAND_LINES: dict[Any, type[BiFormerCLI]] = {one.only: one for one in (_Fit, _Validate, _Test, _Predict)}
+_COMMAND_LINES: dict[Any, type[BiFormerCLI]] = {
+    one.only: one for one in (FitCommand, ValidateCommand, TestCommand, PredictCommand)
+}
 
 
 def command_line_of(given: list[str] | dict[str, Any]) -> type[BiFormerCLI]:

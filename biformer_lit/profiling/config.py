@@ -1,10 +1,10 @@
 """Parameters and multiply-adds of the network that a training config describes."""
 
-import importlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from pkgutil import resolve_name
 from typing import Any
 
 import torch
@@ -56,10 +56,9 @@ def described_task(model: Mapping[str, Any]) -> BiFormerTask:
         model: ``class_path`` and ``init_args``, plain values, as the parser has checked them.
     """
     path = str(model["class_path"])
-    task_class: Any = known_task(path)
-    if task_class is None:  # a class of somebody's own, which the parser has imported
-        module, _, name = path.rpartition(".")
-        task_class = getattr(importlib.import_module(module), name)
+    task_class: Any = known_task(path) or resolve_name(
+        path
+    )  # the latter of a user's own, which the parser has imported
     unused = {"weights", "weights_copy", "compile"}
     task: BiFormerTask = task_class(**{name: value for name, value in model["init_args"].items() if name not in unused})
     return task

@@ -1,33 +1,15 @@
 """Kinds of task of one's own: a task and a data module that go together."""
 
 import inspect
-from collections.abc import Callable
 from typing import Any
-
-from lightning.pytorch import Callback
 
 from biformer_lit.data.data_module import HFDataModule
 from biformer_lit.errors import ConfigError
-from biformer_lit.kinds import KINDS, Kind, OpenFiles
+from biformer_lit.kinds import KINDS, Kind
 from biformer_lit.tasks.template import BiFormerTask
 
 
-def register_task(
-    name: str,
-    task: type[BiFormerTask],
-    data: type[HFDataModule],
-    *,
-    teaches: str,
-    target: str,
-    pairs: bool = True,
-    complete: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
-    check_target: Callable[[Any, BiFormerTask], None] | None = None,
-    predictions: str = "predictions",
-    files: "OpenFiles | None" = None,
-    panels: type[Callback] | None = None,
-    confusion: bool = False,
-    background: bool = False,
-) -> None:
+def register_task(name: str, task: type[BiFormerTask], data: type[HFDataModule], **row: Any) -> None:
     """Add a kind of task, beside classification, segmentation and detection.
 
     A config then names ``--model`` and ``--data`` by the names of the classes, the data module of another kind is
@@ -38,21 +20,11 @@ def register_task(
         name: Lower-case letters, digits and underscores.
         task: The task, whose class variable ``kind`` is the name. Its figures are logged as ``monitor`` says.
         data: The data module whose batches it learns from, whose ``kind`` is the name, too.
-        teaches: What these batches teach, in words, such as ``ages of people``.
-        target: Entry of a batch with what is to be learnt.
-        pairs: Whether a loader may also give images and targets as a pair of tensors.
-        complete: Adds to a batch what loaders of others leave out.
-        check_target: Refuses targets of loaders of others on the CPU: called with the entry of the batch and the task.
-        predictions: Name of what ``predict`` writes, in the run's folder.
-        files: Opens that, called with its path, the task, its data module and what is to be drawn; see
-            :class:`biformer_lit.callbacks.predictions.PredictionFiles`. None writes nothing.
-        panels: Callback without required arguments that draws validation images in TensorBoard.
-        confusion: Whether evaluation steps return ``prediction`` and ``label``, class numbers of the same shape, of
-            which the confusion matrix is drawn.
-        background: Whether the background counts as a class.
+        **row: The other fields of :class:`biformer_lit.kinds.Kind`; ``teaches`` and ``target`` are needed.
 
     Raises:
         ConfigError: If the name is taken, a class is none that can be used, or its ``kind`` is another.
+        TypeError: If a field is missing or unknown.
     """
     for value, base, role in ((task, BiFormerTask, "task"), (data, HFDataModule, "data")):
         where = f"register_task({name!r}): {role}={getattr(value, '__name__', value)!s}"
@@ -68,20 +40,4 @@ def register_task(
             f"register_task({name!r}): {task.__name__} has no {' and no '.join(missing)}; set these class variables to "
             "the figure that checkpoints are chosen by, and to min or max"
         )
-    KINDS.register(
-        name,
-        Kind(
-            task=task,
-            data=data,
-            teaches=teaches,
-            target=target,
-            pairs=pairs,
-            complete=complete,
-            check_target=check_target,
-            predictions=predictions,
-            files=files,
-            panels=panels,
-            confusion=confusion,
-            background=background,
-        ),
-    )
+    KINDS.register(name, Kind(task=task, data=data, **row))

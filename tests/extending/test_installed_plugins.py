@@ -5,21 +5,11 @@ import subprocess
 import sys
 
 import pytest
+from helpers.distributions import install
 
 from biformer_lit.extending import given_plugins, load_installed, loaded_plugins
 
 GOOD = "from shelf import THINGS\nTHINGS.register('from_afar', 1)\n"
-
-
-def install(folder, name, module, source):
-    """What pip leaves of a distribution with an entry point."""
-    facts = folder / f"{name}-1.2.dist-info"
-    facts.mkdir(parents=True)
-    (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
-    (facts / "entry_points.txt").write_text(f"[biformer_lit.plugins]\nidea = {module}\n")
-    path = folder / f"{module.replace('.', '/')}.py"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(source)
 
 
 @pytest.fixture

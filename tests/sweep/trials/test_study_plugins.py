@@ -7,6 +7,7 @@ import zipfile
 
 import pytest
 from finished_studies import finished_study
+from helpers.distributions import install
 from studies import study as write_study
 from studies import sweep
 
@@ -192,18 +193,14 @@ def package(tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.syspath_prepend(str(folder))
 
-    def install(version, more=""):
+    def installed(version, more=""):
         plugin_loading._plugins.clear()
         sys.modules.pop("my_idea", None)
-        facts = folder / "far_away-1.dist-info"
-        facts.mkdir(exist_ok=True)
-        (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: far-away\nVersion: {version}\n")
-        (facts / "entry_points.txt").write_text("[biformer_lit.plugins]\nidea = my_idea\n")
-        (folder / "my_idea.py").write_text(SOURCE.replace("'y'", "'from_afar'") + more)
+        install(folder, "far-away", "my_idea", SOURCE.replace("'y'", "'from_afar'") + more, version)
         importlib.invalidate_caches()
         load_installed()
 
-    return install
+    return installed
 
 
 def test_the_plugin_of_an_installed_package_is_noted_where_it_is_used(package, tmp_path):
